@@ -28,6 +28,7 @@ _OPENMP = select({
     "//conditions:default": ["-fopenmp"],
 })
 
-REFERENCE_COPTS = _CPU_COPTS + _OPENMP
+# GCC 12 warns about its own AVX-512 intrinsics, which leave a register undefined on purpose.
+REFERENCE_COPTS = _CPU_COPTS + _OPENMP + ["-Wno-maybe-uninitialized"]
 
 REFERENCE_LINKOPTS = _OPENMP
