@@ -17,19 +17,11 @@ namespace aios::kernels {
 
 static_assert(std::endian::native == std::endian::little, "the formats below are little-endian");
 
+// clang-format off
 enum class Format : uint8_t {
-  kF32,
-  kF16,
-  kBF16,
-  kQ4_0,
-  kQ4_1,
-  kQ5_0,
-  kQ5_1,
-  kQ8_0,
-  kQ4_K,
-  kQ5_K,
-  kQ6_K
+  kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K
 };
+// clang-format on
 inline constexpr int kNumFormats = 11;
 
 // 16-bit floats are kept as their bits: f16 is IEEE binary16, bf16 the upper half of an IEEE
@@ -37,9 +29,12 @@ inline constexpr int kNumFormats = 11;
 using F16 = uint16_t;
 using BF16 = uint16_t;
 
-// ---- Blocks of 32: x[i] = d * q[i] (+ m)
-// ---------------------------------------------------------------------------- Four-bit numbers are
-// packed so that byte j holds number j in its low half and number j + 16 in its high half.
+// A file may put blocks at any address, odd ones too.
+#pragma pack(push, 1)
+
+// ---- Blocks of 32: x[i] = d * q[i] (+ m) --------------------------------------------------------
+// Four-bit numbers are packed so that byte j holds number j in its low half and number j + 16 in
+// its high half.
 inline constexpr int kBlock32 = 32;
 
 struct BlockQ4_0 {  // x = d * (q - 8)
@@ -67,8 +62,7 @@ struct BlockQ8_0 {  // x = d * q
   int8_t qs[32];
 };
 
-// ---- Blocks of 256 ("K-quants"): sub-blocks whose scales are quantized in turn
-// -----------------------------------------
+// ---- Blocks of 256 ("K-quants"): sub-blocks whose scales are quantized in turn ------------------
 inline constexpr int kBlock256 = 256;
 
 // Q4_K, Q5_K: 8 sub-blocks of 32, x = d * scale * q - dmin * min. The 8 scales and 8 mins have 6
@@ -85,15 +79,22 @@ struct BlockQ5_K {
   F16 d;
   F16 dmin;
   uint8_t scales[12];
-  uint8_t qh[32];  // bit s of byte i is the fifth bit of number i of sub-block s
-  uint8_t qs[128];
+  uint8_t qh[32];   // bit s of byte i is the fifth bit of number i of sub-block s
+  uint8_t qs[128];  // as in Q4_K
 };
-struct BlockQ6_K {  // 16 sub-blocks of 16: x = d * scale * (q - 32)
-  uint8_t ql[128];  // low four bits
-  uint8_t qh[64];   // high two bits
+
+// Q6_K: 16 sub-blocks of 16, x = d * scale * (q - 32). Two halves of 128 numbers; each half has 64
+// bytes of ql, 32 of qh, 8 scales. Number 32p + i of a half (p < 4, i < 32) has its low four bits
+// in byte 32 (p % 2) + i of ql, in the low half of it for p < 2 and else in the high half, and its
+// high two bits in byte i of qh, at bit 2p.
+struct BlockQ6_K {
+  uint8_t ql[128];
+  uint8_t qh[64];
   int8_t scales[16];
   F16 d;
 };
+
+#pragma pack(pop)
 
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ5_0) == 22);
 static_assert(sizeof(BlockQ5_1) == 24 && sizeof(BlockQ8_0) == 34 && sizeof(BlockQ4_K) == 144);
