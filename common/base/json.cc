@@ -1,6 +1,7 @@
 #include "common/base/json.h"
 
-#include <unordered_set>
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "common/base/error.h"
@@ -8,45 +9,88 @@
 namespace aios {
 namespace {
 
-constexpr int kMaxDepth = 64;  // tokenizer.json, the deepest file we read, stays below 10
+constexpr size_t kMaxDepth = 64;  // tokenizer.json, the deepest file we read, stays below 10
+
+// Builds the tree from the parser's events. The parser's own builder keeps the last of two values
+// that share a key; and with a callback that could object it takes twice the time.
+class TreeBuilder : public nlohmann::json_sax<Json> {
+ public:
+  explicit TreeBuilder(std::string_view source) : source_(source) {}
+
+  Json Take() { return std::move(root_); }
+
+  bool null() override { return Add(nullptr) != nullptr; }
+  bool boolean(bool value) override { return Add(value) != nullptr; }
+  bool number_integer(int64_t value) override { return Add(value) != nullptr; }
+  bool number_unsigned(uint64_t value) override { return Add(value) != nullptr; }
+  bool number_float(double value, const std::string&) override { return Add(value) != nullptr; }
+  bool string(std::string& value) override { return Add(std::move(value)) != nullptr; }
+  bool binary(Json::binary_t&) override { return false; }  // no event of JSON text
+
+  bool start_object(size_t) override { return Open(Json::object()); }
+  bool end_object() override { return Close(); }
+  bool start_array(size_t) override { return Open(Json::array()); }
+  bool end_array() override { return Close(); }
+
+  bool key(std::string& key) override {
+    const auto [member, is_new] = open_.back()->get_ref<Json::object_t&>().emplace(key, nullptr);
+    if (!is_new) {
+      throw InputError("{}: the key {} stands twice in one object", source_, Quoted(key));
+    }
+    member_ = &member->second;
+    return true;
+  }
+
+  bool parse_error(size_t position, const std::string&, const Json::exception& error) override {
+    // Numbers beyond double's range have an error of their own; the rest is syntax.
+    if (dynamic_cast<const Json::out_of_range*>(&error) != nullptr) {
+      throw InputError("{}: the number that ends at byte {} is out of range", source_, position);
+    }
+    throw InputError("{}: not valid JSON at byte {}", source_, position);
+  }
+
+ private:
+  // Puts a value where the parser is, and returns it there.
+  Json* Add(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    if (open_.back()->is_array()) {
+      auto& array = open_.back()->get_ref<Json::array_t&>();
+      return &array.emplace_back(std::move(value));
+    }
+    *member_ = std::move(value);
+    return member_;
+  }
+
+  bool Open(Json value) {
+    if (open_.size() == kMaxDepth) {
+      throw InputError("{}: nested deeper than {} levels", source_, kMaxDepth);
+    }
+    open_.push_back(Add(std::move(value)));
+    return true;
+  }
+
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  std::string_view source_;
+  Json root_;
+  // The objects and arrays that are open, outermost first. Each stays where it is while it is open:
+  // only the innermost grows.
+  std::vector<Json*> open_;
+  Json* member_ = nullptr;  // of the innermost object: the value of the key that came last
+};
 
 }  // namespace
 
 Json ParseJson(std::string_view text, std::string_view source) {
-  std::vector<std::unordered_set<std::string>> keys;  // of each object that is open
-  const Json::parser_callback_t check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    switch (event) {
-      case Json::parse_event_t::object_start:
-        keys.emplace_back();
-        [[fallthrough]];
-      case Json::parse_event_t::array_start:
-        if (depth >= kMaxDepth) {
-          throw InputError("{}: nested deeper than {} levels", source, kMaxDepth);
-        }
-        break;
-      case Json::parse_event_t::key: {
-        const auto& key = parsed.get_ref<const std::string&>();
-        if (!keys.back().insert(key).second) {
-          throw InputError("{}: the key {} stands twice in one object", source, Quoted(key));
-        }
-        break;
-      }
-      case Json::parse_event_t::object_end:
-        keys.pop_back();
-        break;
-      case Json::parse_event_t::array_end:
-      case Json::parse_event_t::value:
-        break;
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), check);
-  } catch (const Json::parse_error& error) {
-    throw InputError("{}: not valid JSON at byte {}", source, error.byte);
-  } catch (const Json::exception& error) {
-    throw InputError("{}: not valid JSON: {}", source, error.what());
-  }
+  TreeBuilder builder(source);
+  Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.Take();
 }
 
 JsonObject::JsonObject(const Json& json, std::string source)

@@ -1,0 +1,265 @@
+#include "common/model/reference.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+
+#include "common/base/check.h"
+#include "common/base/error.h"
+#include "common/profile/probe.h"
+#include "kernels/cpu/dequantize.h"
+
+namespace aios {
+namespace {
+
+// Row-major as everywhere in AIOS: a row is a token of an activation, or an output of a weight.
+using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using RowVector = Eigen::Matrix<float, 1, Eigen::Dynamic>;
+
+// ---- Weights, in f32 ---------------------------------------------------------------------------
+
+struct Layer {
+  RowVector attn_norm;       // [d_model]
+  Matrix wq, wk, wv;         // [q_dim, d_model] [kv_dim, d_model] [kv_dim, d_model]
+  RowVector bq, bk, bv;      // [q_dim] [kv_dim] [kv_dim], empty unless qkv_bias
+  RowVector q_norm, k_norm;  // [head_dim], empty unless qk_norm
+  Matrix wo;                 // [d_model, q_dim]
+  RowVector ffn_norm;        // [d_model]
+  Matrix w_gate, w_up;       // [d_ff, d_model]
+  Matrix w_down;             // [d_model, d_ff]
+};
+
+Matrix ToMatrix(const Tensor& tensor) {
+  Matrix matrix(tensor.n_rows(), tensor.row_size());
+  kernels::Dequantize(tensor.dtype(), tensor.data(), tensor.n_elements(), matrix.data());
+  return matrix;
+}
+
+RowVector ToVector(const Tensor& tensor) {
+  if (tensor.data() == nullptr) return {};
+  return ToMatrix(tensor).row(0);
+}
+
+Layer ToLayer(const LayerWeights& w) {
+  return {.attn_norm = ToVector(w.attn_norm),
+          .wq = ToMatrix(w.wq),
+          .wk = ToMatrix(w.wk),
+          .wv = ToMatrix(w.wv),
+          .bq = ToVector(w.bq),
+          .bk = ToVector(w.bk),
+          .bv = ToVector(w.bv),
+          .q_norm = ToVector(w.q_norm),
+          .k_norm = ToVector(w.k_norm),
+          .wo = ToMatrix(w.wo),
+          .ffn_norm = ToVector(w.ffn_norm),
+          .w_gate = ToMatrix(w.w_gate),
+          .w_up = ToMatrix(w.w_up),
+          .w_down = ToMatrix(w.w_down)};
+}
+
+// ---- RoPE's angles -----------------------------------------------------------------------------
+
+// The angle by which pair i of a head turns from one position to the next, for i in [0, head_dim /
+// 2).
+std::vector<double> RopeFrequencies(const ModelConfig& config, const Tensor& factors) {
+  const RowVector divisors = ToVector(factors);
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < config.head_dim / 2; ++i) {
+    double frequency = std::pow(config.rope.theta, -2.0 * static_cast<double>(i) /
+                                                       static_cast<double>(config.head_dim)) /
+                       config.rope.linear_factor;
+    if (divisors.size() > 0) frequency /= divisors[i];
+    if (const auto& scaling = config.rope.llama3) {
+      // How often the pair turns within the original context: seldom -> slowed down by `factor`,
+      // often -> left alone.
+      const double turns = scaling->original_context * frequency / (2 * M_PI);
+      const double keep = std::clamp((turns - scaling->low_freq_factor) /
+                                         (scaling->high_freq_factor - scaling->low_freq_factor),
+                                     0.0, 1.0);
+      frequency *= keep + (1 - keep) / scaling->factor;
+    }
+    frequencies.push_back(frequency);
+  }
+  return frequencies;
+}
+
+}  // namespace
+
+// ---- The forward pass --------------------------------------------------------------------------
+
+struct ReferenceModel::Impl {
+  ModelConfig config;
+  int64_t weight_bytes = 0;
+  std::vector<double> rope_frequencies;  // [head_dim / 2]
+  Matrix token_embedding;                // [vocab_size, d_model]
+  std::vector<Layer> layers;
+  RowVector output_norm;  // [d_model]
+  Matrix untied_output;   // [vocab_size, d_model], empty if tied
+
+  // The hidden state after all layers, [n_tokens, d_model].
+  Matrix Hidden(std::span<const int32_t> tokens) const {
+    Matrix x = Embed(tokens);  // [n_tokens, d_model]: the residual stream
+    for (const Layer& layer : layers) {
+      x += Attention(layer, RmsNorm(x, layer.attn_norm));
+      x += FeedForward(layer, RmsNorm(x, layer.ffn_norm));
+    }
+    return RmsNorm(x, output_norm);
+  }
+
+  // One score for each word of the vocabulary: [n, d_model] -> [n, vocab_size].
+  Matrix Logits(const Matrix& hidden) const {
+    const Matrix& output = config.tied_embeddings ? token_embedding : untied_output;
+    return hidden * output.transpose();
+  }
+
+  Matrix Embed(std::span<const int32_t> tokens) const {
+    Matrix x(tokens.size(), config.d_model);
+    for (size_t t = 0; t < tokens.size(); ++t) x.row(t) = token_embedding.row(tokens[t]);
+    return x;
+  }
+
+  // Divides each row by its root mean square, then scales by the weight. (Zhang & Sennrich 2019)
+  Matrix RmsNorm(const Matrix& x, const RowVector& weight) const {
+    Matrix y(x.rows(), x.cols());
+    for (Eigen::Index t = 0; t < x.rows(); ++t) {
+      const float mean_square = x.row(t).squaredNorm() / static_cast<float>(x.cols());
+      const float scale = 1 / std::sqrt(mean_square + static_cast<float>(config.norm_eps));
+      y.row(t) = (x.row(t) * scale).cwiseProduct(weight);
+    }
+    return y;
+  }
+
+  // Each token looks at itself and the tokens before it. (Vaswani et al. 2017; heads that share
+  // keys and values: Ainslie et al. 2023, "GQA")
+  Matrix Attention(const Layer& layer, const Matrix& x) const {
+    Matrix q = x * layer.wq.transpose();  // [n_tokens, q_dim]
+    Matrix k = x * layer.wk.transpose();  // [n_tokens, kv_dim]
+    Matrix v = x * layer.wv.transpose();  // [n_tokens, kv_dim]
+    if (config.qkv_bias) {
+      q.rowwise() += layer.bq;
+      k.rowwise() += layer.bk;
+      v.rowwise() += layer.bv;
+    }
+    if (config.qk_norm) {
+      NormHeads(layer.q_norm, q);
+      NormHeads(layer.k_norm, k);
+    }
+    Rope(q);
+    Rope(k);
+
+    const int64_t d = config.head_dim;
+    const int64_t group =
+        config.n_heads / config.n_kv_heads;  // query heads that share a key-value head
+    Matrix out(x.rows(), config.q_dim());
+#pragma omp parallel for
+    for (int64_t head = 0; head < config.n_heads; ++head) {
+      const auto q_head = q.middleCols(head * d, d);          // [n_tokens, head_dim]
+      const auto k_head = k.middleCols(head / group * d, d);  // [n_tokens, head_dim]
+      const auto v_head = v.middleCols(head / group * d, d);  // [n_tokens, head_dim]
+      Matrix scores =
+          q_head * k_head.transpose() / std::sqrt(static_cast<float>(d));  // [n_tokens, n_tokens]
+      CausalSoftmax(scores);
+      out.middleCols(head * d, d) = scores * v_head;
+    }
+    return out * layer.wo.transpose();  // [n_tokens, d_model]
+  }
+
+  // Turns the scores of row t into weights of tokens 0 to t that add up to one; later tokens get
+  // zero.
+  static void CausalSoftmax(Matrix& scores) {
+    for (Eigen::Index t = 0; t < scores.rows(); ++t) {
+      auto past = scores.row(t).head(t + 1);
+      past = (past.array() - past.maxCoeff())
+                 .exp();  // the maximum cancels out; it keeps exp from overflowing
+      past /= past.sum();
+      scores.row(t).tail(scores.cols() - t - 1).setZero();
+    }
+  }
+
+  // RMSNorm of each head by itself (Qwen3). x: [n_tokens, n * head_dim].
+  void NormHeads(const RowVector& weight, Matrix& x) const {
+    for (int64_t begin = 0; begin < x.cols(); begin += config.head_dim) {
+      x.middleCols(begin, config.head_dim) = RmsNorm(x.middleCols(begin, config.head_dim), weight);
+    }
+  }
+
+  // Turns pair i of each head by position * frequency[i], so that the product of a query and a key
+  // depends on how far apart they are. x: [n_tokens, n * head_dim].
+  void Rope(Matrix& x) const {
+    const int64_t half = config.head_dim / 2;
+    const bool halves = config.rope.pairing == RopePairing::kHalves;
+    for (Eigen::Index position = 0; position < x.rows(); ++position) {
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle = static_cast<double>(position) * rope_frequencies[i];
+        const auto cosine = static_cast<float>(std::cos(angle));
+        const auto sine = static_cast<float>(std::sin(angle));
+        for (int64_t head = 0; head < x.cols(); head += config.head_dim) {
+          float& a = x(position, head + (halves ? i : 2 * i));
+          float& b = x(position, head + (halves ? i + half : 2 * i + 1));
+          const float turned_a = a * cosine - b * sine;
+          b = a * sine + b * cosine;
+          a = turned_a;
+        }
+      }
+    }
+  }
+
+  // SwiGLU: each token by itself. (Shazeer 2020, "GLU Variants Improve Transformer")
+  Matrix FeedForward(const Layer& layer, const Matrix& x) const {
+    Matrix gate = x * layer.w_gate.transpose();                      // [n_tokens, d_ff]
+    const Matrix up = x * layer.w_up.transpose();                    // [n_tokens, d_ff]
+    gate = gate.array() / (1 + (-gate.array()).exp()) * up.array();  // silu(gate) * up
+    return gate * layer.w_down.transpose();                          // [n_tokens, d_model]
+  }
+
+  void CheckTokens(std::span<const int32_t> tokens) const {
+    if (tokens.empty()) throw InputError("there are no tokens to continue");
+    if (static_cast<int64_t>(tokens.size()) > config.max_context) {
+      throw InputError("{} tokens are more than the model's context of {}", tokens.size(),
+                       config.max_context);
+    }
+    for (const int32_t token : tokens) {
+      if (token < 0 || token >= config.vocab_size) {
+        throw InputError("token {} is not in the vocabulary of {}", token, config.vocab_size);
+      }
+    }
+  }
+};
+
+ReferenceModel::ReferenceModel(const ModelConfig& config, const Weights& weights) {
+  auto impl = std::make_unique<Impl>();
+  ForEachWeight(config, weights, [&](const WeightSpec&, const Tensor& tensor) {
+    impl->weight_bytes += tensor.n_elements() * static_cast<int64_t>(sizeof(float));
+  });
+  CheckFitsMemory(impl->weight_bytes, fmt::format("{} in f32", config.name));
+  impl->config = config;
+  impl->rope_frequencies = RopeFrequencies(config, weights.rope_factors);
+  impl->token_embedding = ToMatrix(weights.token_embedding);
+  for (const LayerWeights& layer : weights.layers) impl->layers.push_back(ToLayer(layer));
+  impl->output_norm = ToVector(weights.output_norm);
+  if (!config.tied_embeddings) impl->untied_output = ToMatrix(weights.output);
+  impl_ = std::move(impl);
+}
+
+ReferenceModel::~ReferenceModel() = default;
+ReferenceModel::ReferenceModel(ReferenceModel&&) noexcept = default;
+ReferenceModel& ReferenceModel::operator=(ReferenceModel&&) noexcept = default;
+
+std::vector<float> ReferenceModel::Forward(std::span<const int32_t> tokens) const {
+  impl_->CheckTokens(tokens);
+  const Matrix last = impl_->Hidden(tokens).bottomRows(1);  // only its logits are wanted
+  const Matrix logits = impl_->Logits(last);
+  return {logits.data(), logits.data() + logits.size()};
+}
+
+std::vector<float> ReferenceModel::ForwardAll(std::span<const int32_t> tokens) const {
+  impl_->CheckTokens(tokens);
+  const Matrix logits = impl_->Logits(impl_->Hidden(tokens));
+  return {logits.data(), logits.data() + logits.size()};
+}
+
+int64_t ReferenceModel::weight_bytes() const { return impl_->weight_bytes; }
+
+void ReferenceModel::SetThreads(int n_threads) { Eigen::setNbThreads(n_threads); }
+
+}  // namespace aios

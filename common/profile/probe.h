@@ -1,0 +1,31 @@
+// Probe: what this machine is, and the limits that it was measured to have.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace aios {
+
+struct MachineInfo {
+  std::string cpu;   // "AMD EPYC 9654"
+  int n_cores = 0;   // that this process may run on
+  std::string simd;  // the widest of "avx512", "avx2", "sse2", "neon" that the CPU has
+  int64_t memory_bytes = 0;
+};
+MachineInfo ProbeMachine();
+
+// Bytes per second that `n_threads` threads read from memory together: the best of a few passes
+// over a buffer that no cache holds. Takes about 0.2 s. Decoding reads every weight once a token,
+// so this is what limits it.
+double MeasureReadBandwidth(int n_threads);
+
+// Bytes of memory that can be had without swapping; INT64_MAX if the system does not say.
+int64_t AvailableMemory();
+
+// Throws InputError, which names `what`, if `n_bytes` is more than AvailableMemory().
+void CheckFitsMemory(int64_t n_bytes, const std::string& what);
+
+// The most memory that this process has held so far, in bytes, mapped files included.
+int64_t PeakMemory();
+
+}  // namespace aios
