@@ -1,5 +1,7 @@
 #include "common/loader/checkpoint.h"
 
+#include <map>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -13,6 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr char kConfig[] = "config.json";
 constexpr char kSingleFile[] = "model.safetensors";
+constexpr char kPickle[] = "pytorch_model.bin";  // older than safetensors; to read it is to run it
 constexpr char kIndex[] = "model.safetensors.index.json";
 
 // The shard of each tensor, as the index has it.
@@ -50,9 +53,12 @@ WeightMap ReadIndex(const fs::path& path) {
   return shards;
 }
 
-// Throws unless the tensors of a shard are the ones that the index says it has.
+// Throws unless the shard has exactly the tensors that the index says it has. Then no two shards
+// have the same one, because the index has it once.
 void CheckShard(const SafetensorsFile& file, const std::string& shard, const WeightMap& index) {
+  std::set<std::string_view> present;
   for (const NamedTensor& tensor : file.tensors()) {
+    present.insert(tensor.name);
     const auto found = index.find(tensor.name);
     if (found == index.end()) {
       throw InputError("{}: tensor {} is not in {}", file.name(), Quoted(tensor.name), kIndex);
@@ -60,6 +66,12 @@ void CheckShard(const SafetensorsFile& file, const std::string& shard, const Wei
     if (found->second != shard) {
       throw InputError("{}: tensor {} is here, but {} says it is in {}", file.name(),
                        Quoted(tensor.name), kIndex, Quoted(found->second));
+    }
+  }
+  for (const auto& [tensor, where] : index) {
+    if (where == shard && !present.contains(tensor)) {
+      throw InputError("{}: has no tensor {}, which {} says it has", file.name(), Quoted(tensor),
+                       kIndex);
     }
   }
 }
@@ -72,55 +84,59 @@ std::vector<SafetensorsFile> OpenShards(const fs::path& directory) {
     return files;
   }
   if (!Exists(directory / kIndex)) {
-    throw InputError("{}: has neither {} nor {}; AIOS reads safetensors directories and GGUF files",
-                     directory.string(), kSingleFile, kIndex);
+    throw InputError(
+        "{}: has neither {} nor {}{}", directory.string(), kSingleFile, kIndex,
+        Exists(directory / kPickle)
+            ? fmt::format("; AIOS does not read {}, convert it to safetensors", kPickle)
+            : "");
   }
   const WeightMap index = ReadIndex(directory / kIndex);
-  std::map<std::string_view, int64_t> n_tensors;  // of each shard, as the index counts them
-  for (const auto& [tensor, shard] : index) ++n_tensors[shard];
-  for (const auto& [shard, n] : n_tensors) {
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : index) shards.insert(shard);
+  for (const std::string& shard : shards) {
     files.push_back(SafetensorsFile::Open(directory / shard));
-    CheckShard(files.back(), std::string(shard), index);
-    if (std::ssize(files.back().tensors()) == n) continue;
-    // All that the shard has is in the index, so the index has more.
-    std::map<std::string_view, bool> present;
-    for (const NamedTensor& tensor : files.back().tensors()) present[tensor.name] = true;
-    for (const auto& [tensor, where] : index) {
-      if (where == shard && !present.contains(tensor)) {
-        throw InputError("{}: lacks tensor {}, which {} says it has", files.back().name(),
-                         Quoted(tensor), kIndex);
-      }
-    }
+    CheckShard(files.back(), shard, index);
   }
   return files;
+}
+
+// "give ...", for the error of a directory that is no checkpoint.
+std::string Advice(const fs::path& directory) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
+    if (entry.path().extension() == ".gguf") {
+      return fmt::format("give the file {} in it", entry.path().filename().string());
+    }
+  }
+  return "give a GGUF file, or a directory of Hugging Face's form";
 }
 
 }  // namespace
 
 Checkpoint Checkpoint::Open(const std::filesystem::path& path) {
-  if (!Exists(path)) throw InputError("{}: no such file or directory", path.string());
+  const std::string name = path.empty() ? "''" : path.string();
+  if (!Exists(path)) throw InputError("{}: no such file or directory", name);
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   const auto add = [&](std::span<const NamedTensor> tensors) {
     for (const NamedTensor& t : tensors) checkpoint.tensors_.emplace(t.name, t.tensor);
   };
+
   if (!fs::is_directory(path)) {
     if (path.extension() == ".safetensors") {
-      throw InputError(
-          "{}: give the directory that holds this file, its config.json and its tokenizer",
-          path.string());
+      throw InputError("{}: one part of a model; give the directory, which also holds its {}", name,
+                       kConfig);
     }
     checkpoint.gguf_ = std::make_unique<GgufFile>(GgufFile::Open(path));
     add(checkpoint.gguf_->tensors());
     return checkpoint;
   }
-  if (!Exists(path / kConfig)) {
-    throw InputError("{}: has no {}; give a GGUF file, or a directory in the form of Hugging Face",
-                     path.string(), kConfig);
-  }
+
+  if (!Exists(path / kConfig)) throw InputError("{}: has no {}; {}", name, kConfig, Advice(path));
   checkpoint.config_ = ReadJsonFile(path / kConfig);
-  if (!checkpoint.config_.is_object())
+  if (!checkpoint.config_.is_object()) {
     throw InputError("{}: must be a JSON object", (path / kConfig).string());
+  }
   checkpoint.shards_ = OpenShards(path);
   for (const SafetensorsFile& shard : checkpoint.shards_) add(shard.tensors());
   return checkpoint;

@@ -54,7 +54,8 @@ TensorInfo ReadTensorInfo(ByteReader& reader) {
                      fmt::format(format, std::forward<Args>(args)...));
   };
   if (info.name.empty() || info.name.size() > kMaxNameBytes) {
-    fail("has a name of {} bytes; 1 to {} are allowed", info.name.size(), kMaxNameBytes);
+    throw InputError("{}: a tensor's name has {} bytes; 1 to {} are allowed", reader.file(),
+                     info.name.size(), kMaxNameBytes);
   }
   CheckUtf8(info.name, fmt::format("{}: the name of tensor {}", reader.file(), Quoted(info.name)));
   reader.SetItem("tensor", info.name);
@@ -142,6 +143,8 @@ void GgufFile::ReadTensors(ByteReader& reader, uint64_t n, std::span<const std::
   }
 
   std::vector<TensorInfo> infos;
+  infos.reserve(n);  // Parse has held n against the file's size
+  tensors_.reserve(n);
   for (uint64_t i = 0; i < n; ++i) infos.push_back(ReadTensorInfo(reader));
 
   // Neither sum can wrap: positions in the file and alignments are far below 2^63.

@@ -49,6 +49,14 @@ T Load(const std::byte* data) {
   return value;
 }
 
+GgufType ReadType(ByteReader& reader, std::string_view key) {
+  const auto type = reader.Read<uint32_t>();
+  if (type > static_cast<uint32_t>(GgufType::kF64)) {
+    throw InputError("{}: metadata {} has the unknown type {}", reader.file(), Quoted(key), type);
+  }
+  return static_cast<GgufType>(type);
+}
+
 // The integer of that type at `data`; nullopt if the type is no integer, or the value does not fit.
 std::optional<int64_t> LoadInt(GgufType type, const std::byte* data) {
   switch (type) {
@@ -85,6 +93,7 @@ std::optional<double> LoadFloat(GgufType type, const std::byte* data) {
 }  // namespace
 
 void GgufFile::ReadMetadata(ByteReader& reader, uint64_t n) {
+  metadata_.reserve(n);  // Parse has held n against the file's size
   for (uint64_t i = 0; i < n; ++i) {
     reader.SetItem("a metadata key");
     const std::string_view key = reader.ReadString();
@@ -94,7 +103,7 @@ void GgufFile::ReadMetadata(ByteReader& reader, uint64_t n) {
     }
     CheckUtf8(key, fmt::format("{}: the metadata key {}", name_, Quoted(key)));
     reader.SetItem("metadata", key);
-    const auto type = static_cast<GgufType>(reader.Read<uint32_t>());
+    const GgufType type = ReadType(reader, key);
     metadata_.push_back({key, ReadValue(reader, type, 0, key)});
   }
   // Sorting, not hashing: a hostile file can choose keys that collide in a hash table, and make it
@@ -125,16 +134,12 @@ GgufFile::Value GgufFile::ReadValue(ByteReader& reader, GgufType type, int depth
             .data = reinterpret_cast<const std::byte*>(text.data()),
             .n_elements = text.size()};
   }
-  if (type != GgufType::kArray) {
-    throw InputError("{}: metadata {} has the unknown type {}", reader.file(), Quoted(key),
-                     static_cast<uint32_t>(type));
-  }
   if (depth == kMaxArrayDepth) {
     throw InputError("{}: metadata {} nests arrays deeper than {} levels", reader.file(),
                      Quoted(key), kMaxArrayDepth);
   }
   Value array = {.type = type, .data = nullptr};
-  array.element_type = static_cast<GgufType>(reader.Read<uint32_t>());
+  array.element_type = ReadType(reader, key);
   array.n_elements = reader.Read<uint64_t>();
   if (const size_t size = FixedSize(array.element_type)) {
     array.data = reader.Skip(array.n_elements, size);
@@ -143,8 +148,9 @@ GgufFile::Value GgufFile::ReadValue(ByteReader& reader, GgufType type, int depth
     // Each element takes at least eight bytes, so that the file ends this loop soon, whatever the
     // number says.
     array.data = reader.Skip(0, 1);
-    for (uint64_t i = 0; i < array.n_elements; ++i)
+    for (uint64_t i = 0; i < array.n_elements; ++i) {
       ReadValue(reader, array.element_type, depth + 1, key);
+    }
   }
   return array;
 }
