@@ -29,6 +29,6 @@ _OPENMP = select({
 })
 
 # GCC 12 warns about its own AVX-512 intrinsics, which leave a register undefined on purpose.
-REFERENCE_COPTS = _CPU_COPTS + _OPENMP + ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]
+REFERENCE_COPTS = _CPU_COPTS + _OPENMP + ["-Wno-maybe-uninitialized", "-Wno-uninitialized", "-Wno-unknown-pragmas"]
 
 REFERENCE_LINKOPTS = _OPENMP

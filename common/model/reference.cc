@@ -59,6 +59,11 @@ Layer ToLayer(const LayerWeights& w) {
 
 // ---- RoPE's angles -----------------------------------------------------------------------------
 
+// By how much each pair of a head's numbers is turned at each position.
+struct RopeAngles {
+  Matrix cosine, sine;  // [n_tokens, head_dim / 2]
+};
+
 // The angle by which pair i of a head turns from one position to the next, for i in [0, head_dim /
 // 2).
 std::vector<double> RopeFrequencies(const ModelConfig& config, const Tensor& factors) {
@@ -83,12 +88,26 @@ std::vector<double> RopeFrequencies(const ModelConfig& config, const Tensor& fac
   return frequencies;
 }
 
+RopeAngles AnglesOf(const std::vector<double>& frequencies, size_t n_tokens) {
+  RopeAngles angles = {.cosine = Matrix(n_tokens, frequencies.size()),
+                       .sine = Matrix(n_tokens, frequencies.size())};
+  for (size_t position = 0; position < n_tokens; ++position) {
+    for (size_t i = 0; i < frequencies.size(); ++i) {
+      const double angle = static_cast<double>(position) * frequencies[i];
+      angles.cosine(position, i) = static_cast<float>(std::cos(angle));
+      angles.sine(position, i) = static_cast<float>(std::sin(angle));
+    }
+  }
+  return angles;
+}
+
 }  // namespace
 
 // ---- The forward pass --------------------------------------------------------------------------
 
 struct ReferenceModel::Impl {
   ModelConfig config;
+  int n_threads = 1;
   int64_t weight_bytes = 0;
   std::vector<double> rope_frequencies;  // [head_dim / 2]
   Matrix token_embedding;                // [vocab_size, d_model]
@@ -99,8 +118,9 @@ struct ReferenceModel::Impl {
   // The hidden state after all layers, [n_tokens, d_model].
   Matrix Hidden(std::span<const int32_t> tokens) const {
     Matrix x = Embed(tokens);  // [n_tokens, d_model]: the residual stream
+    const RopeAngles angles = AnglesOf(rope_frequencies, tokens.size());
     for (const Layer& layer : layers) {
-      x += Attention(layer, RmsNorm(x, layer.attn_norm));
+      x += Attention(layer, RmsNorm(x, layer.attn_norm), angles);
       x += FeedForward(layer, RmsNorm(x, layer.ffn_norm));
     }
     return RmsNorm(x, output_norm);
@@ -108,8 +128,20 @@ struct ReferenceModel::Impl {
 
   // One score for each word of the vocabulary: [n, d_model] -> [n, vocab_size].
   Matrix Logits(const Matrix& hidden) const {
-    const Matrix& output = config.tied_embeddings ? token_embedding : untied_output;
-    return hidden * output.transpose();
+    return Linear(hidden, config.tied_embeddings ? token_embedding : untied_output);
+  }
+
+  // x * w^T: [n, d_in] and [d_out, d_in] -> [n, d_out]. The threads share the columns of the result
+  // in blocks of a fixed size, so that their number does not change a bit of it.
+  Matrix Linear(const Matrix& x, const Matrix& w) const {
+    constexpr Eigen::Index kBlock = 192;
+    Matrix y(x.rows(), w.rows());
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
+    for (Eigen::Index begin = 0; begin < w.rows(); begin += kBlock) {
+      const Eigen::Index n = std::min(kBlock, w.rows() - begin);
+      y.middleCols(begin, n).noalias() = x * w.middleRows(begin, n).transpose();
+    }
+    return y;
   }
 
   Matrix Embed(std::span<const int32_t> tokens) const {
@@ -121,6 +153,7 @@ struct ReferenceModel::Impl {
   // Divides each row by its root mean square, then scales by the weight. (Zhang & Sennrich 2019)
   Matrix RmsNorm(const Matrix& x, const RowVector& weight) const {
     Matrix y(x.rows(), x.cols());
+#pragma omp parallel for num_threads(n_threads)
     for (Eigen::Index t = 0; t < x.rows(); ++t) {
       const float mean_square = x.row(t).squaredNorm() / static_cast<float>(x.cols());
       const float scale = 1 / std::sqrt(mean_square + static_cast<float>(config.norm_eps));
@@ -131,10 +164,10 @@ struct ReferenceModel::Impl {
 
   // Each token looks at itself and the tokens before it. (Vaswani et al. 2017; heads that share
   // keys and values: Ainslie et al. 2023, "GQA")
-  Matrix Attention(const Layer& layer, const Matrix& x) const {
-    Matrix q = x * layer.wq.transpose();  // [n_tokens, q_dim]
-    Matrix k = x * layer.wk.transpose();  // [n_tokens, kv_dim]
-    Matrix v = x * layer.wv.transpose();  // [n_tokens, kv_dim]
+  Matrix Attention(const Layer& layer, const Matrix& x, const RopeAngles& angles) const {
+    Matrix q = Linear(x, layer.wq);  // [n_tokens, q_dim]
+    Matrix k = Linear(x, layer.wk);  // [n_tokens, kv_dim]
+    Matrix v = Linear(x, layer.wv);  // [n_tokens, kv_dim]
     if (config.qkv_bias) {
       q.rowwise() += layer.bq;
       k.rowwise() += layer.bk;
@@ -144,24 +177,24 @@ struct ReferenceModel::Impl {
       NormHeads(layer.q_norm, q);
       NormHeads(layer.k_norm, k);
     }
-    Rope(q);
-    Rope(k);
+    Rope(angles, q);
+    Rope(angles, k);
 
     const int64_t d = config.head_dim;
     const int64_t group =
-        config.n_heads / config.n_kv_heads;  // query heads that share a key-value head
+        config.n_heads / config.n_kv_heads;  // query heads that share keys and values
+    const float scale = 1 / std::sqrt(static_cast<float>(d));
     Matrix out(x.rows(), config.q_dim());
-#pragma omp parallel for
+#pragma omp parallel for schedule(dynamic) num_threads(n_threads)
     for (int64_t head = 0; head < config.n_heads; ++head) {
       const auto q_head = q.middleCols(head * d, d);          // [n_tokens, head_dim]
       const auto k_head = k.middleCols(head / group * d, d);  // [n_tokens, head_dim]
       const auto v_head = v.middleCols(head / group * d, d);  // [n_tokens, head_dim]
-      Matrix scores =
-          q_head * k_head.transpose() / std::sqrt(static_cast<float>(d));  // [n_tokens, n_tokens]
+      Matrix scores = scale * q_head * k_head.transpose();    // [n_tokens, n_tokens]
       CausalSoftmax(scores);
-      out.middleCols(head * d, d) = scores * v_head;
+      out.middleCols(head * d, d).noalias() = scores * v_head;
     }
-    return out * layer.wo.transpose();  // [n_tokens, d_model]
+    return Linear(out, layer.wo);  // [n_tokens, d_model]
   }
 
   // Turns the scores of row t into weights of tokens 0 to t that add up to one; later tokens get
@@ -169,8 +202,8 @@ struct ReferenceModel::Impl {
   static void CausalSoftmax(Matrix& scores) {
     for (Eigen::Index t = 0; t < scores.rows(); ++t) {
       auto past = scores.row(t).head(t + 1);
-      past = (past.array() - past.maxCoeff())
-                 .exp();  // the maximum cancels out; it keeps exp from overflowing
+      const float max = past.maxCoeff();  // cancels out; it keeps exp from overflowing
+      past = (past.array() - max).exp();
       past /= past.sum();
       scores.row(t).tail(scores.cols() - t - 1).setZero();
     }
@@ -185,17 +218,17 @@ struct ReferenceModel::Impl {
 
   // Turns pair i of each head by position * frequency[i], so that the product of a query and a key
   // depends on how far apart they are. x: [n_tokens, n * head_dim].
-  void Rope(Matrix& x) const {
+  void Rope(const RopeAngles& angles, Matrix& x) const {
     const int64_t half = config.head_dim / 2;
     const bool halves = config.rope.pairing == RopePairing::kHalves;
+#pragma omp parallel for num_threads(n_threads)
     for (Eigen::Index position = 0; position < x.rows(); ++position) {
-      for (int64_t i = 0; i < half; ++i) {
-        const double angle = static_cast<double>(position) * rope_frequencies[i];
-        const auto cosine = static_cast<float>(std::cos(angle));
-        const auto sine = static_cast<float>(std::sin(angle));
-        for (int64_t head = 0; head < x.cols(); head += config.head_dim) {
+      for (int64_t head = 0; head < x.cols(); head += config.head_dim) {
+        for (int64_t i = 0; i < half; ++i) {
           float& a = x(position, head + (halves ? i : 2 * i));
           float& b = x(position, head + (halves ? i + half : 2 * i + 1));
+          const float cosine = angles.cosine(position, i);
+          const float sine = angles.sine(position, i);
           const float turned_a = a * cosine - b * sine;
           b = a * sine + b * cosine;
           a = turned_a;
@@ -206,10 +239,14 @@ struct ReferenceModel::Impl {
 
   // SwiGLU: each token by itself. (Shazeer 2020, "GLU Variants Improve Transformer")
   Matrix FeedForward(const Layer& layer, const Matrix& x) const {
-    Matrix gate = x * layer.w_gate.transpose();                      // [n_tokens, d_ff]
-    const Matrix up = x * layer.w_up.transpose();                    // [n_tokens, d_ff]
-    gate = gate.array() / (1 + (-gate.array()).exp()) * up.array();  // silu(gate) * up
-    return gate * layer.w_down.transpose();                          // [n_tokens, d_model]
+    Matrix gate = Linear(x, layer.w_gate);    // [n_tokens, d_ff]
+    const Matrix up = Linear(x, layer.w_up);  // [n_tokens, d_ff]
+#pragma omp parallel for num_threads(n_threads)
+    for (Eigen::Index t = 0; t < x.rows(); ++t) {
+      auto g = gate.row(t).array();
+      g = g / (1 + (-g).exp()) * up.row(t).array();  // silu(gate) * up
+    }
+    return Linear(gate, layer.w_down);  // [n_tokens, d_model]
   }
 
   void CheckTokens(std::span<const int32_t> tokens) const {
@@ -226,13 +263,14 @@ struct ReferenceModel::Impl {
   }
 };
 
-ReferenceModel::ReferenceModel(const ModelConfig& config, const Weights& weights) {
+ReferenceModel::ReferenceModel(const ModelConfig& config, const Weights& weights, int n_threads) {
   auto impl = std::make_unique<Impl>();
   ForEachWeight(config, weights, [&](const WeightSpec&, const Tensor& tensor) {
     impl->weight_bytes += tensor.n_elements() * static_cast<int64_t>(sizeof(float));
   });
   CheckFitsMemory(impl->weight_bytes, fmt::format("{} in f32", config.name));
   impl->config = config;
+  impl->n_threads = n_threads > 0 ? n_threads : ProbeMachine().n_cores;
   impl->rope_frequencies = RopeFrequencies(config, weights.rope_factors);
   impl->token_embedding = ToMatrix(weights.token_embedding);
   for (const LayerWeights& layer : weights.layers) impl->layers.push_back(ToLayer(layer));
@@ -245,21 +283,14 @@ ReferenceModel::~ReferenceModel() = default;
 ReferenceModel::ReferenceModel(ReferenceModel&&) noexcept = default;
 ReferenceModel& ReferenceModel::operator=(ReferenceModel&&) noexcept = default;
 
-std::vector<float> ReferenceModel::Forward(std::span<const int32_t> tokens) const {
+std::vector<float> ReferenceModel::Forward(std::span<const int32_t> tokens, int64_t n_last) const {
   impl_->CheckTokens(tokens);
-  const Matrix last = impl_->Hidden(tokens).bottomRows(1);  // only its logits are wanted
-  const Matrix logits = impl_->Logits(last);
-  return {logits.data(), logits.data() + logits.size()};
-}
-
-std::vector<float> ReferenceModel::ForwardAll(std::span<const int32_t> tokens) const {
-  impl_->CheckTokens(tokens);
-  const Matrix logits = impl_->Logits(impl_->Hidden(tokens));
+  AIOS_CHECK(n_last >= 1 && n_last <= static_cast<int64_t>(tokens.size()), "{} of {}", n_last,
+             tokens.size());
+  const Matrix logits = impl_->Logits(impl_->Hidden(tokens).bottomRows(n_last));
   return {logits.data(), logits.data() + logits.size()};
 }
 
 int64_t ReferenceModel::weight_bytes() const { return impl_->weight_bytes; }
-
-void ReferenceModel::SetThreads(int n_threads) { Eigen::setNbThreads(n_threads); }
 
 }  // namespace aios

@@ -22,24 +22,20 @@ class ReferenceModel {
  public:
   // Dequantizes all weights to f32: 4 bytes a parameter. The weights are not needed afterwards.
   // Throws InputError if they do not fit the memory.
-  ReferenceModel(const ModelConfig& config, const Weights& weights);
+  // `n_threads`: 0 for one for each core; their number does not change a bit of the results.
+  ReferenceModel(const ModelConfig& config, const Weights& weights, int n_threads = 0);
   ~ReferenceModel();
   ReferenceModel(ReferenceModel&&) noexcept;
   ReferenceModel& operator=(ReferenceModel&&) noexcept;
 
-  // Logits for the token that follows the last one: vocab_size numbers.
-  // `tokens`: at least one, at most config.max_context, each in [0, vocab_size); otherwise
-  // InputError. Thread-safe. Uses OpenMP's threads (see SetThreads).
-  std::vector<float> Forward(std::span<const int32_t> tokens) const;
-
-  // Logits after each token: [n_tokens, vocab_size], row-major.
-  std::vector<float> ForwardAll(std::span<const int32_t> tokens) const;
+  // Scores for what follows each of the last `n_last` tokens: [n_last, vocab_size], row-major. Just
+  // one row is wanted to continue a text, more of them to see what the model would have said along
+  // the way. `tokens`: at least n_last, at most config.max_context, each in [0, vocab_size);
+  // otherwise InputError. Thread-safe.
+  std::vector<float> Forward(std::span<const int32_t> tokens, int64_t n_last = 1) const;
 
   // Bytes of the f32 weights, all of which a forward pass reads.
   int64_t weight_bytes() const;
-
-  // Sets the number of threads for all reference models of the process.
-  static void SetThreads(int n_threads);
 
  private:
   struct Impl;

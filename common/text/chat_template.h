@@ -46,6 +46,11 @@ class ChatTemplate {
   // The system message of a conversation that brings none, if the template has one.
   const std::optional<std::string>& default_system() const { return default_system_; }
 
+  // The special token that ends an answer.
+  std::string_view end_of_turn() const {
+    return family_ == Family::kChatMl ? "<|im_end|>" : "<|eot_id|>";
+  }
+
  private:
   enum class Family : uint8_t { kChatMl, kLlama3 };
   // A stretch of the prompt: a special token, or text.

@@ -68,7 +68,7 @@ TEST_P(TinyCheckpoint, AgreesWithTransformers) {
         Tensor(factors.data(), DType::kF32, {static_cast<int64_t>(factors.size())});
   }
   const ReferenceModel reference(model.config(), weights);
-  const std::vector<float> logits = reference.ForwardAll(prompt);
+  const std::vector<float> logits = reference.Forward(prompt, static_cast<int64_t>(prompt.size()));
   const auto vocab_size = static_cast<size_t>(model.config().vocab_size);
   ASSERT_EQ(logits.size(), prompt.size() * vocab_size);
 
@@ -128,7 +128,8 @@ TEST_P(DefaultModel, AgreesWithNumpy) {
   const auto answer = golden["greedy"].get<std::vector<int32_t>>();
   std::vector<int32_t> sequence = prompt;
   sequence.insert(sequence.end(), answer.begin(), answer.end());
-  const std::vector<float> logits = reference_->ForwardAll(sequence);
+  const std::vector<float> logits =
+      reference_->Forward(sequence, static_cast<int64_t>(sequence.size()));
   const auto vocab_size = static_cast<size_t>(model_->config().vocab_size);
   const auto row = [&](size_t position) {
     return std::span<const float>(&logits[position * vocab_size], vocab_size);
