@@ -95,6 +95,7 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->capture_default_str()
       ->group(answer);
   app.add_option("--seed", flags.seed, "The same seed draws the same tokens")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(answer);
 

@@ -15,8 +15,16 @@ namespace {
 
 constexpr const char* kDefaultPrompt = "Why is the sky blue?";
 
-Model OpenModel(const LessonFlags& flags, const std::string& argv0) {
-  if (!flags.random_weights.empty()) return Model::Random(flags.random_weights);
+// Finds out now, not after the work, that the report cannot be written.
+void CheckWritable(const std::string& path) {
+  std::FILE* file = std::fopen(path.c_str(), "a");
+  if (file == nullptr) throw InputError("--json {}: cannot write", Quoted(path));
+  std::fclose(file);
+}
+
+Model OpenModel(const LessonFlags& flags, const std::string& argv0, int64_t bytes_per_param) {
+  if (!flags.json.empty() && flags.json != "-") CheckWritable(flags.json);
+  if (!flags.random_weights.empty()) return Model::Random(flags.random_weights, bytes_per_param);
   return Model::Load(flags.model.empty() ? DefaultModel(argv0)
                                          : std::filesystem::path(flags.model));
 }
@@ -123,9 +131,11 @@ class PromptReader {
 
 }  // namespace
 
-Lesson::Lesson(std::string name, const LessonFlags& flags, const std::string& argv0)
-    : flags_(flags), out_(flags.json == "-" ? stderr : stdout), model_(OpenModel(flags, argv0)) {
-  // What a flag alone can get wrong comes before what costs time.
+Lesson::Lesson(std::string name, const LessonFlags& flags, const std::string& argv0,
+               int64_t bytes_per_param)
+    : flags_(flags),
+      out_(flags.json == "-" ? stderr : stdout),
+      model_(OpenModel(flags, argv0, bytes_per_param)) {
   const ModelConfig& config = model_.config();
   request_.sampling = {.temperature = flags.temperature,
                        .top_k = flags.top_k,

@@ -25,8 +25,9 @@ class Lesson {
  public:
   // Opens the model and encodes the prompts that the flags name, and prints a line about each.
   // Everything that can be wrong with flags, files and prompts is found here, before any work:
-  // InputError.
-  Lesson(std::string name, const LessonFlags& flags, const std::string& argv0);
+  // InputError. `bytes_per_param`: memory that the lesson will need beside the model's own.
+  Lesson(std::string name, const LessonFlags& flags, const std::string& argv0,
+         int64_t bytes_per_param = 0);
 
   const Model& model() const { return model_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }

@@ -51,7 +51,7 @@ Model Model::Load(const std::filesystem::path& path) {
   return model;
 }
 
-Model Model::Random(std::string_view shape_name) {
+Model Model::Random(std::string_view shape_name, int64_t more_bytes_per_param) {
   const auto shape = std::find_if(kShapes.begin(), kShapes.end(),
                                   [&](const NamedShape& s) { return s.name == shape_name; });
   if (shape == kShapes.end()) {
@@ -81,7 +81,8 @@ Model Model::Random(std::string_view shape_name) {
   ForEachWeight(config, weights, [&](const WeightSpec& spec, Tensor&) {
     n_total += spec.shape(config).n_elements();
   });
-  CheckFitsMemory(BytesOf(DType::kBF16, n_total), std::string(shape->name));
+  CheckFitsMemory(BytesOf(DType::kBF16, n_total) + more_bytes_per_param * n_total,
+                  std::string(shape->name));
   model.storage_ = HostBuffer(BytesOf(DType::kBF16, n_total));
 
   uint16_t* next = model.storage_.As<uint16_t>();

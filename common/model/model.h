@@ -24,7 +24,8 @@ class Model {
   // A model of a real shape with random bf16 weights (the same for the same name), for measuring
   // without a download: "llama-8b" and so on. Throws InputError if there is no such shape or not
   // enough memory.
-  static Model Random(std::string_view shape_name);
+  // `more_bytes_per_param`: memory that the caller will need besides, for a model in another form.
+  static Model Random(std::string_view shape_name, int64_t more_bytes_per_param = 0);
   static std::vector<std::string_view> RandomShapeNames();
 
   const ModelConfig& config() const { return config_; }

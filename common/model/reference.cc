@@ -153,7 +153,6 @@ struct ReferenceModel::Impl {
   // Divides each row by its root mean square, then scales by the weight. (Zhang & Sennrich 2019)
   Matrix RmsNorm(const Matrix& x, const RowVector& weight) const {
     Matrix y(x.rows(), x.cols());
-#pragma omp parallel for num_threads(n_threads)
     for (Eigen::Index t = 0; t < x.rows(); ++t) {
       const float mean_square = x.row(t).squaredNorm() / static_cast<float>(x.cols());
       const float scale = 1 / std::sqrt(mean_square + static_cast<float>(config.norm_eps));
@@ -221,7 +220,6 @@ struct ReferenceModel::Impl {
   void Rope(const RopeAngles& angles, Matrix& x) const {
     const int64_t half = config.head_dim / 2;
     const bool halves = config.rope.pairing == RopePairing::kHalves;
-#pragma omp parallel for num_threads(n_threads)
     for (Eigen::Index position = 0; position < x.rows(); ++position) {
       for (int64_t head = 0; head < x.cols(); head += config.head_dim) {
         for (int64_t i = 0; i < half; ++i) {

@@ -73,8 +73,9 @@ MachineInfo ProbeMachine() {
 
 double MeasureReadBandwidth(int n_threads) {
   constexpr int kPasses = 5;
+  // Four times the cache, but no more than 1 GiB: some virtual machines report the host's cache.
   const int64_t l3_bytes = std::max<int64_t>(0, ::sysconf(_SC_LEVEL3_CACHE_SIZE));
-  const int64_t wanted = std::max<int64_t>(int64_t{256} << 20, 4 * l3_bytes);
+  const int64_t wanted = std::clamp<int64_t>(4 * l3_bytes, int64_t{256} << 20, int64_t{1} << 30);
   const int64_t words_per_thread =
       std::min(wanted, AvailableMemory() / 4) / n_threads / static_cast<int64_t>(sizeof(uint64_t));
   const HostBuffer buffer(words_per_thread * n_threads * sizeof(uint64_t));

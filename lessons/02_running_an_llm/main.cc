@@ -81,10 +81,11 @@ int RunLesson(int argc, char** argv) {
     throw UnsupportedError("--dtype bf16: the reference model computes in f32");
 
   // Boot: open the model, then turn its weights into f32.
-  Lesson lesson("02_running_an_llm", flags, argv[0]);
+  Lesson lesson("02_running_an_llm", flags, argv[0], sizeof(float));
   std::optional<ReferenceModel> model;
-  const double load_seconds =
-      Seconds([&] { model.emplace(lesson.model().config(), lesson.model().weights(), lesson.n_threads()); });
+  const double load_seconds = Seconds([&] {
+    model.emplace(lesson.model().config(), lesson.model().weights(), lesson.n_threads());
+  });
   lesson.Print("memory   {:.1f} MB of weights in f32, ready in {:.2f} s\n",
                static_cast<double>(model->weight_bytes()) * 1e-6, load_seconds);
 
