@@ -17,7 +17,7 @@ bool Better(const ScoredToken& a, const ScoredToken& b) {
 
 void CheckScores(std::span<const float> logits) {
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (!(logits[i] < HUGE_VALF)) {
+    if (!std::isfinite(logits[i])) {
       throw InputError("the model's score of token {} is {}: its weights are damaged", i,
                        logits[i]);
     }

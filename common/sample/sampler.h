@@ -41,7 +41,7 @@ std::vector<ScoredToken> Candidates(std::span<const float> logits, const Samplin
 
 // The next token. `step` counts the tokens drawn so far: the draw depends on (logits, params, step)
 // and on nothing else, so that a sequence comes out the same whatever is computed beside it. Throws
-// InputError if a logit is NaN: the weights are damaged. Thread-safe.
+// InputError if a logit is not a finite number: the weights are damaged. Thread-safe.
 int32_t Sample(std::span<const float> logits, const SamplingParams& params, uint64_t step);
 
 // The number in [0, 1) that step `step` of a sequence with this seed draws: a hash of both
