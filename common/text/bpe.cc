@@ -109,7 +109,8 @@ void BpeTokenizer::AddTokens(const BpeVocabulary& vocabulary, std::string_view s
     bytes_.EndString();
   }
 
-  // Special tokens are left out of the index: no merge, and so no user's text, leads to them.
+  // Special tokens are left out of the index: no merge, and so no user's text, leads to them. Other
+  // added tokens are in it only if they are in the vocabulary proper too.
   token_of_bytes_ = StringIndex(n);
   for (size_t i = 0; i < n; ++i) {
     const auto id = static_cast<TokenId>(i);
@@ -120,7 +121,7 @@ void BpeTokenizer::AddTokens(const BpeVocabulary& vocabulary, std::string_view s
     }
   }
   for (size_t i = 0; i < n; ++i) {
-    if (added[i] == nullptr || added[i]->special || added[i]->text.empty()) continue;
+    if (added[i] == nullptr || added[i]->special || vocabulary.tokens[i].empty()) continue;
     token_of_bytes_.Insert(bytes_, static_cast<TokenId>(i));
   }
   for (int byte = 0; byte < 256; ++byte) {

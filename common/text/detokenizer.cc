@@ -6,11 +6,10 @@
 namespace aios {
 
 std::string Detokenizer::Feed(TokenId id) {
-  const std::string_view bytes = TokenText(*tokenizer_, id, at_start_);
   if (special_ == DecodeSpecial::kDrop && tokenizer_->IsSpecial(id)) return {};
   std::string text = std::move(held_);
   held_.clear();
-  text += bytes;
+  text += TokenText(*tokenizer_, id, at_start_);
 
   size_t at = 0;
   while (at < text.size()) {

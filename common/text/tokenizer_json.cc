@@ -123,16 +123,23 @@ void ReadTokens(const JsonObject& file, const JsonObject& model, BpeVocabulary& 
   const size_t n_added = added == nullptr ? 0 : added->size();
   const int64_t n_ids = static_cast<int64_t>(vocab->size() + n_added) + kMaxGap;
 
-  const auto take = [&](TokenId id, std::string_view text, const JsonObject& where) {
+  // Where the text of an id goes; empty if it has none yet.
+  const auto text_of = [&](TokenId id) -> std::string_view& {
     auto& tokens = vocabulary.tokens;
     if (tokens.size() <= static_cast<size_t>(id)) tokens.resize(id + 1);
-    if (!tokens[id].empty() && tokens[id] != text) {
-      throw InputError("{}: {} and {} have the same id, {}", where.source(), Quoted(tokens[id]),
-                       Quoted(text), id);
-    }
-    tokens[id] = text;
+    return tokens[id];
   };
-  for (const auto& [text, id] : vocab->items()) take(ReadId(id, n_ids, model, text), text, model);
+  const auto check_same = [](std::string_view there, std::string_view text, TokenId id,
+                             const JsonObject& where) {
+    if (there.empty() || there == text) return;
+    throw InputError("{}: {} and {} have the same id, {}", where.source(), Quoted(there),
+                     Quoted(text), id);
+  };
+  for (const auto& [text, value] : vocab->items()) {
+    const TokenId id = ReadId(value, n_ids, model, text);
+    check_same(text_of(id), text, id, model);
+    text_of(id) = text;
+  }
   for (size_t i = 0; i < n_added; ++i) {
     const JsonObject token((*added)[i], fmt::format("{}: added_tokens[{}]", file.source(), i));
     const Json* content = token.Find("content");
@@ -150,7 +157,7 @@ void ReadTokens(const JsonObject& file, const JsonObject& model, BpeVocabulary& 
                                        .rstrip = token.Bool("rstrip", false),
                                        .single_word = token.Bool("single_word", false),
                                        .normalized = token.Bool("normalized", !special)});
-    take(id, text, token);
+    check_same(text_of(id), text, id, token);
   }
 }
 
