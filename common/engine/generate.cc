@@ -24,12 +24,14 @@ class TextStream {
  public:
   TextStream(const Tokenizer* tokenizer, std::vector<std::string> stop_strings,
              const std::function<void(std::string_view)>& on_text)
-      : stop_strings_(std::move(stop_strings)), on_text_(on_text) {
+      : tokenizer_(tokenizer), stop_strings_(std::move(stop_strings)), on_text_(on_text) {
     if (tokenizer != nullptr) detokenizer_ = std::make_unique<Detokenizer>(*tokenizer);
   }
 
   void Feed(TokenId token) {
-    if (detokenizer_ != nullptr) Show(stop_strings_.Feed(detokenizer_->Feed(token)));
+    // Some models have more tokens than their tokenizer, to make a round number: they have no text.
+    if (tokenizer_ == nullptr || token >= tokenizer_->vocab_size()) return;
+    Show(stop_strings_.Feed(detokenizer_->Feed(token)));
   }
   void Finish() {
     if (detokenizer_ == nullptr) return;
@@ -46,6 +48,7 @@ class TextStream {
     on_text_(piece);
   }
 
+  const Tokenizer* tokenizer_;
   std::unique_ptr<Detokenizer> detokenizer_;
   StopStrings stop_strings_;
   const std::function<void(std::string_view)>& on_text_;
@@ -70,11 +73,16 @@ std::string_view Name(FinishReason reason) {
   return "";
 }
 
+void CheckRequest(const GenerationRequest& request) {
+  CheckSamplingParams(request.sampling);
+  const StopStrings checks_itself(request.stop_strings);
+}
+
 Generation Generate(const NextLogits& next_logits, const GenerationRequest& request,
                     const Tokenizer* tokenizer,
                     const std::function<void(std::string_view)>& on_text) {
   AIOS_CHECK(!request.prompt_ids.empty());
-  CheckSamplingParams(request.sampling);
+  CheckRequest(request);
   if (tokenizer == nullptr && !request.stop_strings.empty()) {
     throw InputError("a stop string needs a tokenizer, and this model has none");
   }

@@ -23,14 +23,14 @@ namespace aios {
 using NextLogits = std::function<std::vector<float>(std::span<const TokenId> sequence)>;
 
 struct GenerationRequest {
-  std::vector<TokenId> prompt_ids;  // not empty
-  SamplingParams sampling;
+  std::vector<TokenId> prompt_ids = {};  // not empty
+  SamplingParams sampling = {};
   // When to stop, whichever comes first. An end token is part of the answer's tokens, but not of
   // its text; a stop string is not part of the text.
   int max_new_tokens = 64;
-  int64_t max_context = 0;        // prompt and answer together
-  std::vector<TokenId> stop_ids;  // end-of-sequence tokens
-  std::vector<std::string> stop_strings;
+  int64_t max_context = 0;             // prompt and answer together
+  std::vector<TokenId> stop_ids = {};  // end-of-sequence tokens
+  std::vector<std::string> stop_strings = {};
   const std::atomic<bool>* interrupt = nullptr;
   // Keep the k best logits of each step.
   int top_logits = 0;
@@ -52,10 +52,10 @@ struct StepScores {
 };
 
 struct Generation {
-  std::vector<TokenId> tokens;
-  std::string text;
+  std::vector<TokenId> tokens = {};
+  std::string text = {};
   FinishReason finish_reason = FinishReason::kMaxTokens;
-  std::vector<StepScores> steps;  // with top_logits
+  std::vector<StepScores> steps = {};  // with top_logits
   float min_margin =
       0;  // the smallest lead of a step's best logit over the second: how close a greedy choice was
   double first_token_seconds = 0;  // from the call to the first token
@@ -66,6 +66,9 @@ struct Generation {
     return tokens.size() < 2 ? 0 : decode_seconds / static_cast<double>(tokens.size() - 1);
   }
 };
+
+// Throws InputError for sampling parameters or stop strings that Generate would refuse.
+void CheckRequest(const GenerationRequest& request);
 
 // Runs the loop. `tokenizer` may be nullptr: then there is no text, and stop strings are an
 // InputError. `on_text` gets each piece of text as soon as it is certain: whole characters, no part

@@ -22,9 +22,27 @@ void CheckWritable(const std::string& path) {
   std::fclose(file);
 }
 
+// What the flags say of how to answer, checked.
+GenerationRequest RequestOf(const LessonFlags& flags) {
+  GenerationRequest request = {.sampling = {.temperature = flags.temperature,
+                                            .top_k = flags.top_k,
+                                            .top_p = flags.top_p,
+                                            .min_p = flags.min_p,
+                                            .seed = flags.seed},
+                               .max_new_tokens = flags.max_new_tokens,
+                               .stop_strings = flags.stop,
+                               .top_logits = flags.top_logits};
+  CheckRequest(request);
+  return request;
+}
+
 Model OpenModel(const LessonFlags& flags, const std::string& argv0, int64_t bytes_per_param) {
   if (!flags.json.empty() && flags.json != "-") CheckWritable(flags.json);
-  if (!flags.random_weights.empty()) return Model::Random(flags.random_weights, bytes_per_param);
+  if (!flags.random_weights.empty()) {
+    if (!flags.prompts.empty() || (flags.prompts_file.empty() && flags.prompt_ids.empty()))
+      throw InputError("--random-weights has no tokenizer: give token ids with --prompt-ids 1,2,3");
+    return Model::Random(flags.random_weights, bytes_per_param);
+  }
   return Model::Load(flags.model.empty() ? DefaultModel(argv0)
                                          : std::filesystem::path(flags.model));
 }
@@ -135,22 +153,16 @@ Lesson::Lesson(std::string name, const LessonFlags& flags, const std::string& ar
                int64_t bytes_per_param)
     : flags_(flags),
       out_(flags.json == "-" ? stderr : stdout),
+      request_(RequestOf(flags)),
       model_(OpenModel(flags, argv0, bytes_per_param)) {
   const ModelConfig& config = model_.config();
-  request_.sampling = {.temperature = flags.temperature,
-                       .top_k = flags.top_k,
-                       .top_p = flags.top_p,
-                       .min_p = flags.min_p,
-                       .seed = flags.seed};
-  CheckSamplingParams(request_.sampling);
   tokenizer_ = OpenTokenizer(model_);
+  if (tokenizer_ == nullptr && !flags.stop.empty())
+    throw InputError("--stop needs a tokenizer, and this model has none");
   PromptReader reader(flags, model_, tokenizer_.get());
   prompts_ = reader.Read();
 
-  request_.max_new_tokens = flags.max_new_tokens;
   request_.max_context = config.max_context;
-  request_.stop_strings = flags.stop;
-  request_.top_logits = flags.top_logits;
   if (!flags.ignore_eos) {
     request_.stop_ids = config.eos_ids;
     if (reader.chat().has_value()) {
@@ -171,6 +183,11 @@ Lesson::Lesson(std::string name, const LessonFlags& flags, const std::string& ar
       config.name, static_cast<double>(model_.n_params()) * 1e-6,
       static_cast<double>(model_.n_bytes()) * 1e-6, config.n_layers, config.d_model, config.n_heads,
       config.n_kv_heads, config.vocab_size);
+}
+
+std::string Lesson::NameOf(TokenId token) const {
+  if (tokenizer_ == nullptr || token >= tokenizer_->vocab_size()) return std::to_string(token);
+  return Quoted(tokenizer_->TokenBytes(token));
 }
 
 const Run& Lesson::Generate(Run run, const NextLogits& next_logits) {

@@ -32,6 +32,8 @@ class Lesson {
   const Model& model() const { return model_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }
   const std::vector<Prompt>& prompts() const { return prompts_; }
+  // A token for people: its text in quotes, or its number if it has no text.
+  std::string NameOf(TokenId token) const;
   // What Generate asks for, but for the prompt.
   const GenerationRequest& request() const { return request_; }
   int n_threads() const { return report_.n_threads; }
@@ -61,10 +63,10 @@ class Lesson {
 
   LessonFlags flags_;
   std::FILE* out_;
+  GenerationRequest request_;  // before the model, so that bad flags are found before it is opened
   Model model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<Prompt> prompts_;
-  GenerationRequest request_;
   Report report_;
 };
 

@@ -18,11 +18,16 @@ std::string StopStrings::Feed(std::string_view text) {
   if (hit_) return {};
   held_ += text;
 
-  size_t end = std::string::npos;
-  for (const std::string& stop : strings_) end = std::min(end, held_.find(stop));
-  if (end != std::string::npos) {
+  // Where the first stop string to be complete ends, and begins. Not the first to begin: whether a
+  // longer one around it comes too would depend on how much text this piece happens to bring.
+  std::pair<size_t, size_t> first(std::string::npos, 0);
+  for (const std::string& stop : strings_) {
+    const size_t begin = held_.find(stop);
+    if (begin != std::string::npos) first = std::min(first, {begin + stop.size(), begin});
+  }
+  if (first.first != std::string::npos) {
     hit_ = true;
-    return std::exchange(held_, {}).substr(0, end);
+    return std::exchange(held_, {}).substr(0, first.second);
   }
 
   // The longest end of the text that some stop string begins with stays.

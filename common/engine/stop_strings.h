@@ -1,4 +1,4 @@
-// StopStrings: ends a streamed text before the first of some strings.
+// StopStrings: ends a streamed text before the first of some strings to be complete.
 #pragma once
 
 #include <string>

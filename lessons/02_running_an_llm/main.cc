@@ -36,10 +36,7 @@ Output PredictOneToken(Lesson& lesson, const ReferenceModel& model, const Prompt
 
   lesson.Print("next     ");
   for (const auto& [token, logit] : TopLogits(logits, 5)) {
-    const std::string text = lesson.tokenizer() == nullptr
-                                 ? std::to_string(token)
-                                 : Quoted(lesson.tokenizer()->TokenBytes(token));
-    lesson.Print("{} {:.1f}%  ", text, 100 * std::exp(logit - LogSumExp(logits)));
+    lesson.Print("{} {:.1f}%  ", lesson.NameOf(token), 100 * std::exp(logit - LogSumExp(logits)));
   }
   lesson.Print("\n");
   output.generation.tokens = {Sample(logits, lesson.request().sampling, 0)};
