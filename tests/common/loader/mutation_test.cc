@@ -1,6 +1,6 @@
 // Tens of thousands of damaged files, always the same ones: each is read or is an InputError,
-// within bounds, with little memory, in little time. The fuzzers (tests/fuzz) look further than
-// this does.
+// within bounds, with little memory, in little time. gguf_fuzz.cc and safetensors_fuzz.cc look
+// further than this does.
 #include <gtest/gtest.h>
 
 #include <algorithm>
