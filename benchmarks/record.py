@@ -1,0 +1,70 @@
+"""Runs a benchmark and keeps what it measured, with what one must know to judge it.
+
+    python3 benchmarks/record.py bench_dequantize [FLAG ...]
+
+Writes benchmarks/results/NAME.json: Google Benchmark's own JSON, plus the machine, the commit and the
+command, less what is nobody's business (host name, paths). AIOS_BAZEL, if set, replaces `bazel`.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def output_of(*command):
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def machine():
+    """The CPU and what of it this system may use."""
+    cpu = re.search(r"^model name\s*:\s*(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    memory = re.search(r"^MemTotal:\s*(\d+) kB$", pathlib.Path("/proc/meminfo").read_text(), re.M)
+    return {
+        "cpu": cpu.group(1) if cpu else "unknown",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(int(memory.group(1)) / 2**20, 1),
+    }
+
+
+def commit():
+    """The commit that was measured; "+" if a file that git knows has changed since."""
+    changed = output_of("git", "status", "--porcelain", "--untracked-files=no")
+    return output_of("git", "rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+
+
+def main():
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    name, flags = sys.argv[1], sys.argv[2:]
+    target = f"//benchmarks:{name}"
+    before = commit()
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "out.json"
+        bazel = shlex.split(os.environ.get("AIOS_BAZEL", "bazel"))
+        subprocess.run([*bazel, "run", target, "--", f"--benchmark_out={out}", *flags], cwd=ROOT, check=True)
+        measured = json.loads(out.read_text())
+    context = measured["context"]
+    for private in ("host_name", "executable"):
+        context.pop(private, None)
+    result = {
+        "machine": machine(),
+        "commit": before,
+        "command": shlex.join(["bazel", "run", target] + (["--", *flags] if flags else [])),
+        "context": context,
+        "benchmarks": measured["benchmarks"],
+    }
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
