@@ -17,7 +17,7 @@ with --config=portable: any x86-64 CPU since 2013 (AVX2, FMA).
 
 _CPU_COPTS = select({
     "//bazel:portable_x86_64": ["-march=x86-64-v3"],
-    "//bazel:portable": [],
+    "//bazel:portable_aarch64": [],  # Its NEON is always there.
     "//conditions:default": ["-march=native"],
 })
 
