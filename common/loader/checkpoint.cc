@@ -26,7 +26,10 @@ bool Exists(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-Json ReadJsonFile(const fs::path& path) { return ParseJson(ReadTextFile(path), path.string()); }
+Json ReadJsonFile(const fs::path& path) {
+  constexpr size_t kMaxBytes = 256 << 20;  // the tree takes a multiple of it
+  return ParseJson(ReadTextFile(path, kMaxBytes), path.string());
+}
 
 WeightMap ReadIndex(const fs::path& path) {
   const Json index = ReadJsonFile(path);

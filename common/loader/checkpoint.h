@@ -1,10 +1,9 @@
 // Checkpoint: a model on disk, in either of the two forms in which models travel.
 //
-//   a GGUF file                     metadata, tokenizer and tensors in one
-//   a Hugging Face directory        config.json, model.safetensors or the shards that
-//   model.safetensors.index.json names,
-//                                   tokenizer.json or tokenizer.model (not needed to open),
-//                                   tokenizer_config.json, generation_config.json
+//   a GGUF file               metadata, tokenizer and tensors in one
+//   a Hugging Face directory  config.json; model.safetensors, or model.safetensors.index.json and
+//                             the shards that it names; a tokenizer and further settings, which are
+//                             not needed to open it
 //
 // It gives tensors by name, as views into the mapped files, and the settings beside them; what they
 // mean is common/model's business.

@@ -18,14 +18,15 @@ constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr uint64_t kDefaultAlignment = 32;
 constexpr size_t kMaxNameBytes = 65535;
 
-// A tensor info takes at least 25 bytes: length, name, rank, one dimension, type, offset.
+// The least that a tensor info takes (length, name, rank, one dimension, type, offset), and a
+// metadata pair (length, key, type, value).
 constexpr uint64_t kMinTensorInfoBytes = 8 + 1 + 4 + 8 + 4 + 8;
-// A metadata pair at least 14: length, key, type, value.
 constexpr uint64_t kMinKeyValueBytes = 8 + 1 + 4 + 1;
 
 void CheckMagicAndVersion(ByteReader& reader, uint32_t magic, uint32_t version) {
-  if (magic != kMagic)
+  if (magic != kMagic) {
     throw InputError("{}: not a GGUF file: it does not begin with 'GGUF'", reader.file());
+  }
   if (version == 2 || version == 3) return;
   // The version is a small number; in the other byte order its upper bytes are set and its lower
   // ones are not.
@@ -37,7 +38,7 @@ void CheckMagicAndVersion(ByteReader& reader, uint32_t magic, uint32_t version) 
                          version);
 }
 
-// A tensor's number of dimensions, sizes and type, before its data is placed.
+// A tensor as the file describes it, before its data is found.
 struct TensorInfo {
   std::string_view name;
   DType dtype = DType::kF32;
@@ -61,8 +62,9 @@ TensorInfo ReadTensorInfo(ByteReader& reader) {
   reader.SetItem("tensor", info.name);
 
   const auto rank = reader.Read<uint32_t>();
-  if (rank < 1 || rank > Shape::kMaxRank)
+  if (rank < 1 || rank > Shape::kMaxRank) {
     fail("has {} dimensions; 1 to {} are allowed", rank, Shape::kMaxRank);
+  }
   std::array<int64_t, Shape::kMaxRank> dims = {};
   for (uint32_t i = 0; i < rank; ++i) {
     const auto dim = reader.Read<uint64_t>();

@@ -7,11 +7,16 @@
 // Opening a file maps it and checks every length, offset and product in it against the file's size;
 // tensor data is not read. A hostile file costs time and memory in proportion to its own size,
 // never to a number in it.
+//
+// Stricter than the format where it leaves room: an alignment is a power of two, at least 8; names
+// and keys are 1 to 65,535 bytes of UTF-8 and unique; no dimension is 0; no two tensors share a
+// byte; arrays nest at most 4 deep. The parts of a split model are refused.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -66,9 +71,10 @@ class GgufFile {
   std::optional<double> Float(std::string_view key) const;
   std::optional<bool> Bool(std::string_view key) const;
   std::optional<std::string_view> String(std::string_view key) const;
+  // The bytes of the file, which need not be UTF-8: a vocabulary may hold half a character.
   std::optional<std::vector<std::string_view>> Strings(std::string_view key) const;
-  std::optional<std::vector<int32_t>> Ints(
-      std::string_view key) const;  // elements of any integer type that fit
+  // Elements of any integer type, if their values fit.
+  std::optional<std::vector<int32_t>> Ints(std::string_view key) const;
   std::optional<std::vector<float>> Floats(std::string_view key) const;
   // All keys, sorted.
   std::vector<std::string_view> keys() const;
@@ -76,8 +82,7 @@ class GgufFile {
  private:
   struct Value {
     GgufType type;
-    const std::byte*
-        data;  // the value's bytes, all inside the file; of a string or an array, after its length
+    const std::byte* data;       // all inside the file; of a string or an array, after its length
     GgufType element_type = {};  // of an array
     uint64_t n_elements = 1;     // of an array; of a string, its bytes
   };

@@ -111,8 +111,9 @@ void GgufFile::ReadMetadata(ByteReader& reader, uint64_t n) {
   std::sort(metadata_.begin(), metadata_.end(), [](auto& a, auto& b) { return a.key < b.key; });
   const auto twice = std::adjacent_find(metadata_.begin(), metadata_.end(),
                                         [](auto& a, auto& b) { return a.key == b.key; });
-  if (twice != metadata_.end())
+  if (twice != metadata_.end()) {
     throw InputError("{}: metadata {} stands twice", name_, Quoted(twice->key));
+  }
 }
 
 GgufFile::Value GgufFile::ReadValue(ByteReader& reader, GgufType type, int depth,
@@ -188,8 +189,9 @@ std::optional<bool> GgufFile::Bool(std::string_view key) const {
 std::optional<std::string_view> GgufFile::String(std::string_view key) const {
   const Value* value = Find(key);
   if (value == nullptr) return std::nullopt;
-  if (value->type != GgufType::kString)
+  if (value->type != GgufType::kString) {
     throw InputError("{}: metadata {} must be a string", name_, Quoted(key));
+  }
   const std::string_view text(reinterpret_cast<const char*>(value->data), value->n_elements);
   CheckUtf8(text, fmt::format("{}: metadata {}", name_, Quoted(key)));
   return text;

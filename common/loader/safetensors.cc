@@ -47,8 +47,9 @@ Tensor ReadTensor(const JsonObject& entry, std::span<const std::byte> data) {
   }
   const std::vector<int64_t> shape = Sizes(entry, "shape", Shape::kMaxRank);
   const std::optional<int64_t> n_bytes = CheckedBytes(*dtype, shape);
-  if (!n_bytes)
+  if (!n_bytes) {
     throw InputError("{} is too large: its dimensions multiply past 2^63", entry.source());
+  }
 
   const std::vector<int64_t> offsets = Sizes(entry, "data_offsets", 2);
   if (offsets.size() != 2 || offsets[0] > offsets[1] ||

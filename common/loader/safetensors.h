@@ -1,7 +1,8 @@
 // safetensors: Hugging Face's tensor file. https://huggingface.co/docs/safetensors
 //
-//   u64 n | n bytes of JSON: {"name": {"dtype", "shape", "data_offsets": [begin, end]}, ...} |
-//   tensor data
+//   u64 n | n bytes of JSON | tensor data
+//
+// The JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...}
 #pragma once
 
 #include <cstddef>

@@ -43,17 +43,19 @@ void Store(FloatVec scale, IntVec q, FloatVec offset, float* out) {
 // Without branches, so that a loop of these becomes SIMD code. Makes no subnormal f32, which would
 // be slow.
 float ToF32(F16 h) {
-  const uint32_t magnitude = static_cast<uint32_t>(h & 0x7FFF)
-                             << 13;  // in place, but for the exponent's bias
-  const uint32_t normal = magnitude + ((127u - 15) << 23);
-  const uint32_t infinite =
-      magnitude + ((255u - 31) << 23);  // infinity or NaN: the exponent is all ones
-  // A subnormal f16 is fraction * 2^-24. As the fraction of an f32 in [2^-14, 2^-13), it has that
-  // weight.
-  const uint32_t small =
-      std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude + ((127u - 14) << 23)) - 0x1p-14f);
+  constexpr uint32_t kOne = 1 << 23;  // of an f32's exponent
+  // Exponent and fraction where f32 has them. Three cases mend the exponent, whose bias is 15 in
+  // f16 and 127 in f32.
+  const uint32_t magnitude = static_cast<uint32_t>(h & 0x7FFF) << 13;
+  const uint32_t normal = magnitude + (127 - 15) * kOne;
+  // Infinity and NaN: all ones, as before.
+  const uint32_t infinite = magnitude + (255 - 31) * kOne;
+  // Subnormal: fraction * 2^-24, which is what the same fraction adds to an f32 of 2^-14.
+  const auto above = std::bit_cast<float>(magnitude + (127 - 14) * kOne);
+  const auto subnormal = std::bit_cast<uint32_t>(above - 0x1p-14f);
+
   const uint32_t exponent = h & 0x7C00;
-  const uint32_t bits = exponent == 0 ? small : exponent == 0x7C00 ? infinite : normal;
+  const uint32_t bits = exponent == 0 ? subnormal : exponent == 0x7C00 ? infinite : normal;
   return std::bit_cast<float>(bits | static_cast<uint32_t>(h & 0x8000) << 16);
 }
 
