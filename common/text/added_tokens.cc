@@ -77,6 +77,7 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
   for (const AddedToken& token : tokens_) {
     AIOS_CHECK(!token.text.empty() && token.text.size() <= kMaxBytes);
     ++begin_of_byte_[static_cast<uint8_t>(token.text[0]) + 1];
+    has_plain_ |= !token.special;
   }
   for (size_t b = 0; b < 256; ++b) begin_of_byte_[b + 1] += begin_of_byte_[b];
 }

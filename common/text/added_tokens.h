@@ -37,7 +37,10 @@ class AddedTokenMatcher {
 
   static constexpr size_t kMaxBytes = 256;
 
-  bool empty() const { return tokens_.empty(); }
+  // Whether there is a token that a text could be cut at.
+  bool Finds(SpecialTokens special) const {
+    return special == SpecialTokens::kRecognize ? !tokens_.empty() : has_plain_;
+  }
 
   // Cuts the text at the tokens in it, from left to right; of those that begin at the same place,
   // at the longest. With kAsText, a special token is found too, but left as text.
@@ -48,6 +51,7 @@ class AddedTokenMatcher {
   // The longest token at the front of the text, or nullptr.
   const AddedToken* LongestAt(std::string_view text) const;
 
+  bool has_plain_ = false;                        // one that is not special
   std::vector<AddedToken> tokens_;                // by text
   std::array<uint32_t, 257> begin_of_byte_ = {};  // those that begin with b: [b], [b + 1]
 };

@@ -173,7 +173,7 @@ std::vector<TokenId> BpeTokenizer::Encode(std::string_view text, SpecialTokens s
     if (FindInvalidUtf8(text.substr(ascii)) != std::string_view::npos) CheckUtf8(text, "the text");
   }
   Output out(text.size() / 3);
-  if (added_tokens_.empty()) {
+  if (!added_tokens_.Finds(special)) {
     EncodeUnnormalized(text, special, out);
   } else {
     for (const TextPart& part : added_tokens_.Split(text, special)) {
@@ -191,7 +191,7 @@ void BpeTokenizer::EncodeUnnormalized(std::string_view text, SpecialTokens speci
                                       Output& out) const {
   std::string storage;
   if (nfc_) text = NormalizeNfc(text, storage);
-  if (normalized_added_tokens_.empty()) return EncodeWords(text, out);
+  if (!normalized_added_tokens_.Finds(special)) return EncodeWords(text, out);
   for (const TextPart& part : normalized_added_tokens_.Split(text, special)) {
     if (part.token != nullptr) {
       out.Push(part.token->id);
@@ -202,6 +202,7 @@ void BpeTokenizer::EncodeUnnormalized(std::string_view text, SpecialTokens speci
 }
 
 void BpeTokenizer::EncodeWords(std::string_view text, Output& out) const {
+  WordCache& cache = WordCache::OfThisThread();
   const char* const end = text.data() + text.size();
   for (const char* at = text.data(); at != end;) {
     const char* const word_end = word_end_(at, end);
@@ -213,31 +214,35 @@ void BpeTokenizer::EncodeWords(std::string_view text, Output& out) const {
         continue;
       }
     }
-    // Cut the word where no token can span. An English word stays whole as a rule; a Chinese
-    // sentence, which is one word, falls into its characters.
+    // A long word is cut where no token can span: a Chinese sentence, which is one word, falls into
+    // its characters or nearly so.
+    const bool whole = word_end - at <= static_cast<std::ptrdiff_t>(WordCache::kMaxWordBytes);
     while (at != word_end) {
-      const char* cut = at + 1;
+      const char* cut = whole ? word_end : at + 1;
       while (cut != word_end && MayJoin(cut[-1], cut[0])) ++cut;
-      EncodeUnit({at, cut}, static_cast<size_t>(end - at), out);
+      EncodeUnit({at, cut}, static_cast<size_t>(end - at), cache, out);
       at = cut;
     }
   }
 }
 
 // A unit is a part of a word that is merged alone. `readable`: see WordCache::MakeKey.
-void BpeTokenizer::EncodeUnit(std::string_view unit, size_t readable, Output& out) const {
+void BpeTokenizer::EncodeUnit(std::string_view unit, size_t readable, WordCache& cache,
+                              Output& out) const {
   TokenId* const tokens = out.Reserve(std::max(unit.size(), WordCache::kMaxTokens));
   if (unit.size() > WordCache::kMaxWordBytes) return out.Advance(MergeBytes(unit, tokens));
 
-  const WordCache::Key key = WordCache::MakeKey(unit, readable, cache_owner_);
-  WordCache::Entry& entry = WordCache::OfThisThread().SlotOf(key);
-  if (WordCache::Holds(entry, key)) {
+  const WordCache::Key key = WordCache::MakeKey(unit, readable);
+  WordCache::Entry& entry = cache.SlotOf(key, cache_owner_);
+  if (WordCache::Holds(entry, key, cache_owner_)) {
     // All that an entry can hold, since a copy of fixed size is two instructions.
     std::copy(entry.tokens.begin(), entry.tokens.end(), tokens);
     return out.Advance(entry.n_tokens);
   }
   const size_t n_tokens = MergeBytes(unit, tokens);
-  if (n_tokens <= WordCache::kMaxTokens) WordCache::Fill(entry, key, {tokens, n_tokens});
+  if (n_tokens <= WordCache::kMaxTokens) {
+    WordCache::Fill(entry, key, cache_owner_, {tokens, n_tokens});
+  }
   out.Advance(n_tokens);
 }
 

@@ -26,6 +26,8 @@
 
 namespace aios {
 
+class WordCache;
+
 // A vocabulary as files describe it. The views must live until the tokenizer is built.
 struct BpeVocabulary {
   // By id, in the letters of byte_level.h. An empty one is a gap, or an id that only added_tokens
@@ -65,7 +67,7 @@ class BpeTokenizer final : public Tokenizer {
   // Each takes what the one before leaves of a text.
   void EncodeUnnormalized(std::string_view text, SpecialTokens special, Output& out) const;
   void EncodeWords(std::string_view text, Output& out) const;
-  void EncodeUnit(std::string_view unit, size_t readable, Output& out) const;
+  void EncodeUnit(std::string_view unit, size_t readable, WordCache& cache, Output& out) const;
   size_t MergeBytes(std::string_view bytes, TokenId* tokens) const;
 
   // Whether some merge's left side ends with the one byte and its right side begins with the other.

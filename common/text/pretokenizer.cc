@@ -36,6 +36,10 @@ ClassedChar Peek(const char* at, const char* end) {
 // The end of the run of characters of one class that begins at `at`.
 const char* SkipRun(const char* at, const char* end, CharClass char_class) {
   while (true) {
+    while (at != end && static_cast<uint8_t>(*at) < 0x80) {  // as a rule, there is nothing else
+      if (kAsciiClass[static_cast<uint8_t>(*at)] != char_class) return at;
+      ++at;
+    }
     const ClassedChar c = Peek(at, end);
     if (c.char_class != char_class) return at;
     at += c.length;

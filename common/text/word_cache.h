@@ -20,24 +20,25 @@ namespace aios {
 // several tokenizers stand side by side.
 class WordCache {
  public:
-  static constexpr size_t kMaxWordBytes = 24;
-  static constexpr size_t kMaxTokens = 8;
+  static constexpr size_t kMaxWordBytes = 15;
+  static constexpr size_t kMaxTokens = 3;
 
-  // A word of at most kMaxWordBytes in three numbers, padded with zeros.
+  // A word of at most kMaxWordBytes: its bytes, zeros, and its length in the last byte.
   struct Key {
-    std::array<uint64_t, 3> words;
-    uint32_t n_bytes;
-    uint32_t tokenizer;  // its number in this process
+    uint64_t low = 0;
+    uint64_t high = 0;
+    bool operator==(const Key& other) const {
+      return ((low ^ other.low) | (high ^ other.high)) == 0;  // one branch
+    }
   };
 
-  struct alignas(64) Entry {  // one cache line
-    std::array<uint64_t, 3> words;
-    uint32_t tokenizer;  // 0: empty
-    uint16_t n_bytes;
-    uint16_t n_tokens;
+  struct alignas(32) Entry {  // two to a cache line
+    Key key;
+    uint32_t tokenizer : 30;  // its number in this process; 0: the entry is empty
+    uint32_t n_tokens : 2;
     std::array<TokenId, kMaxTokens> tokens;
   };
-  static_assert(sizeof(Entry) == 64);
+  static_assert(sizeof(Entry) == 32);
 
   // The calling thread's.
   static WordCache& OfThisThread() {
@@ -45,46 +46,48 @@ class WordCache {
     return cache;
   }
 
-  // `readable`: how many bytes from the word's first on may be read. With kMaxWordBytes of them, it
-  // takes three loads and no loop. REQUIRES: word.size() <= kMaxWordBytes, and <= readable.
-  static Key MakeKey(std::string_view word, size_t readable, uint32_t tokenizer) {
-    Key key{.words = {}, .n_bytes = static_cast<uint32_t>(word.size()), .tokenizer = tokenizer};
-    if (readable < kMaxWordBytes) {
-      std::memcpy(key.words.data(), word.data(), word.size());
-      return key;
+  // `readable`: how many bytes from the word's first on may be read. With 16 of them, it takes two
+  // loads and no loop. REQUIRES: word.size() <= kMaxWordBytes, and <= readable.
+  static Key MakeKey(std::string_view word, size_t readable) {
+    const size_t n = word.size();
+    Key key;
+    if (readable >= sizeof(key)) {
+      std::memcpy(&key, word.data(), sizeof(key));
+      // Zero what is behind the word, by shifts of less than 64 bits.
+      if (n < 8) {
+        key.low &= (uint64_t{1} << (n * 8)) - 1;
+        key.high = 0;
+      } else {
+        key.high &= (uint64_t{1} << (n * 8 - 64)) - 1;
+      }
+    } else {
+      std::memcpy(&key, word.data(), n);
     }
-    std::memcpy(key.words.data(), word.data(), kMaxWordBytes);
-    for (size_t i = 0; i < 3; ++i) {
-      const size_t n = word.size() > i * 8 ? word.size() - i * 8 : 0;  // bytes of it in this number
-      if (n < 8) key.words[i] &= (uint64_t{1} << (n * 8)) - 1;
-    }
+    key.high |= static_cast<uint64_t>(n) << 56;
     return key;
   }
 
   // The key's slot, whatever it holds.
-  Entry& SlotOf(const Key& key) {
-    uint64_t hash = seed_ ^ key.n_bytes ^ (static_cast<uint64_t>(key.tokenizer) << 32);
-    hash = MixHash(hash ^ key.words[0], kHashMultiplier);
-    hash = MixHash(hash ^ key.words[1], key.words[2] ^ kHashMultiplier);
+  Entry& SlotOf(const Key& key, uint32_t tokenizer) {
+    const uint64_t hash = MixHash(key.low ^ seed_, key.high ^ kHashMultiplier ^ tokenizer);
     return entries_[hash % kSlots];
   }
 
-  static bool Holds(const Entry& entry, const Key& key) {
-    return entry.words == key.words && entry.n_bytes == key.n_bytes &&
-           entry.tokenizer == key.tokenizer;
+  static bool Holds(const Entry& entry, const Key& key, uint32_t tokenizer) {
+    return entry.key == key && entry.tokenizer == tokenizer;
   }
 
   // REQUIRES: at most kMaxTokens tokens.
-  static void Fill(Entry& entry, const Key& key, std::span<const TokenId> tokens) {
-    entry.words = key.words;
-    entry.tokenizer = key.tokenizer;
-    entry.n_bytes = static_cast<uint16_t>(key.n_bytes);
-    entry.n_tokens = static_cast<uint16_t>(tokens.size());
+  static void Fill(Entry& entry, const Key& key, uint32_t tokenizer,
+                   std::span<const TokenId> tokens) {
+    entry.key = key;
+    entry.tokenizer = tokenizer;
+    entry.n_tokens = static_cast<uint32_t>(tokens.size()) & kMaxTokens;
     std::copy(tokens.begin(), tokens.end(), entry.tokens.begin());
   }
 
  private:
-  static constexpr size_t kSlots = 8192;  // 512 KiB: about what a core's own cache holds
+  static constexpr size_t kSlots = 16384;  // 512 KiB: about what a core's own cache holds
 
   WordCache() : entries_(std::make_unique<Entry[]>(kSlots)), seed_(HashSeed()) {}
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "common/text/bpe.h"
 #include "tests/common/text/text_testing.h"
@@ -11,26 +11,29 @@
 namespace aios {
 namespace {
 
+// The processor time of one encoding, the better of two: what else runs on the machine does not
+// count.
 double Seconds(const Tokenizer& tokenizer, const std::string& text) {
+  const auto now = [] {
+    timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+  };
   double best = 1e9;
   for (int i = 0; i < 2; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = now();
     tokenizer.Encode(text, SpecialTokens::kRecognize);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    best = std::min(best, seconds.count());
+    best = std::min(best, now() - start);
   }
   return best;
 }
 
-void ExpectLinear(const Tokenizer& tokenizer, std::string_view part, size_t n_bytes) {
-  const size_t n = n_bytes / part.size();
-  const double small = Seconds(tokenizer, Repeat(part, n / 8));
-  const double large = Seconds(tokenizer, Repeat(part, n));
+void ExpectLinear(const Tokenizer& tokenizer, std::string_view part) {
+  constexpr size_t kBytes = 320'000;
+  const double small = Seconds(tokenizer, Repeat(part, kBytes / 8 / part.size()));
+  const double large = Seconds(tokenizer, Repeat(part, kBytes / part.size()));
   EXPECT_LT(large, 30 * small + 0.01) << Quoted(part);
-  EXPECT_LT(large, 5) << Quoted(part);
 }
-
-constexpr size_t kMegabyte = 1'000'000;
 
 struct Kind {
   std::string name;
@@ -53,18 +56,19 @@ INSTANTIATE_TEST_SUITE_P(Tokenizers, LinearTimeTest, testing::ValuesIn(kKinds),
 
 TEST_P(LinearTimeTest, OneLongWord) {
   for (const char* part : {" ", "x", "\n", "0", "=", "\u4F60", "ab", "\t \n", "\u00A0"}) {
-    ExpectLinear(*tokenizer_, part, kMegabyte);
+    ExpectLinear(*tokenizer_, part);
   }
 }
 
 TEST_P(LinearTimeTest, MarksAndWhatIsNearlyAToken) {
   for (const char* part :
        {"\u0301\u0323", "\u0323a\u0301", "<|im_", "<", "<|im_end|>", "\r\n", "''"}) {
-    ExpectLinear(*tokenizer_, part, kMegabyte);
+    ExpectLinear(*tokenizer_, part);
   }
 }
 
-TEST_P(LinearTimeTest, ThreeThousandOfALetter) {
+TEST_P(LinearTimeTest, AMillionSpacesAndThreeThousandOfALetter) {
+  EXPECT_LT(Seconds(*tokenizer_, std::string(1'000'000, ' ')), 5);  // takes 0.4
   EXPECT_LT(Seconds(*tokenizer_, std::string(3000, 'x')), 0.05);
 }
 
@@ -88,7 +92,7 @@ TEST(LinearTimeHostileTest, Merges) {
     vocabulary.merges.assign(merges.begin(), merges.end());
     if (reversed) std::reverse(vocabulary.merges.begin(), vocabulary.merges.end());
     const BpeTokenizer tokenizer(vocabulary, "hostile");
-    for (const char* part : {"x", "yx", "xxy"}) ExpectLinear(tokenizer, part, kMegabyte);
+    for (const char* part : {"x", "yx", "xxy"}) ExpectLinear(tokenizer, part);
   }
 }
 

@@ -65,7 +65,7 @@ TEST_F(LoadTokenizerTest, SentencePieceWhereTokenizerJsonOnlyImitatesIt) {
   EXPECT_TRUE(LoadTokenizerFromPath(directory_)->drops_leading_space());
 }
 
-// Every prefix of a .model file, and every byte of it changed: an error or a tokenizer.
+// A .model file cut short or with a byte changed, in many places: an error or a tokenizer.
 TEST_F(LoadTokenizerTest, DamagedModelFiles) {
   const std::string model = ReadFile("tests/golden/sentencepiece/tokenizer.model");
   const auto try_to_load = [&](const std::string& bytes) {
@@ -75,9 +75,9 @@ TEST_F(LoadTokenizerTest, DamagedModelFiles) {
     } catch (const InputError&) {
     }
   };
-  for (size_t n = 0; n < model.size(); n += 7) try_to_load(model.substr(0, n));
+  for (size_t n = 0; n < model.size(); n += 37) try_to_load(model.substr(0, n));
   std::mt19937 random(1);
-  for (size_t i = 0; i < model.size(); i += 5) {
+  for (size_t i = 0; i < model.size(); i += 31) {
     std::string damaged = model;
     damaged[i] = static_cast<char>(random());
     try_to_load(damaged);
