@@ -3,12 +3,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 #include <new>
+#include <system_error>
 
 #include "common/base/error.h"
 #include "tools/cpp/runfiles/runfiles.h"
@@ -24,6 +26,21 @@ void OnInterrupt(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
+// Validators return what is wrong, or nothing.
+
+// An empty text, as from a shell variable that is not set, is not the same as no flag; and it is
+// not the number 0, which CLI11 makes of it.
+std::string NotEmpty(const std::string& text) { return text.empty() ? "is empty" : ""; }
+
+// CLI11 itself takes -1 for 2^64 - 1, and 2^64 as well.
+std::string Uint64(const std::string& text) {
+  uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [parsed_to, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && parsed_to == end) return "";
+  return fmt::format("{} is not a whole number from 0 to {}", text, UINT64_MAX);
+}
+
 }  // namespace
 
 LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
@@ -35,10 +52,12 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
   app.add_option("--model", flags.model,
                  "A GGUF file, or a folder with config.json, safetensors and tokenizer.json. "
                  "Default: SmolLM2-135M-Instruct, which Bazel fetched")
+      ->check(NotEmpty)
       ->group(model);
   app.add_option("--random-weights", flags.random_weights,
                  "Instead of a model, random weights of a real shape, for measuring: llama-1b, "
                  "llama-8b, qwen3-0.6b, ... Needs --prompt-ids")
+      ->check(NotEmpty)
       ->group(model);
   app.add_option("--backend", flags.backend, "Where to compute")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
@@ -59,9 +78,12 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->group(prompt);
   app.add_option("--prompts", flags.prompts_file,
                  "A JSON file with a list of prompts, each a text or a list of token ids")
+      ->check(NotEmpty)
       ->group(prompt);
   app.add_option("--prompt-ids", flags.prompt_ids, "A prompt as token ids: 1,2,3")
       ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(NotEmpty)
       ->group(prompt);
   app.add_flag("--raw,!--chat", flags.raw,
                "Continue the prompt as it is; --chat, the default for models that were trained to "
@@ -81,21 +103,25 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->group(answer);
   app.add_option("--temperature", flags.temperature,
                  "0: always the likeliest token (greedy); 1: as likely as the model says")
+      ->check(NotEmpty)
       ->capture_default_str()
       ->group(answer);
   app.add_option("--top-k", flags.top_k, "Draw from the k likeliest tokens only; 0: from all")
+      ->check(NotEmpty)
       ->capture_default_str()
       ->group(answer);
   app.add_option("--top-p", flags.top_p,
                  "Draw from the likeliest tokens that together have this probability")
+      ->check(NotEmpty)
       ->capture_default_str()
       ->group(answer);
   app.add_option("--min-p", flags.min_p,
                  "Draw only from tokens at least this likely, relative to the likeliest")
+      ->check(NotEmpty)
       ->capture_default_str()
       ->group(answer);
   app.add_option("--seed", flags.seed, "The same seed draws the same tokens")
-      ->check(CLI::NonNegativeNumber)
+      ->check(Uint64)
       ->capture_default_str()
       ->group(answer);
 
@@ -106,6 +132,7 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->group(report);
   app.add_option("--json", flags.json,
                  "Write the report to this file; -: to standard output, and nothing else there")
+      ->check(NotEmpty)
       ->group(report);
 
   try {
@@ -129,7 +156,7 @@ int RunMain(const std::function<int()>& body) {
   try {
     return body();
   } catch (const InputError& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
+    std::fprintf(stderr, "error: %s\n", Escaped(error.what()).c_str());
     return 2;
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "error: out of memory\n");

@@ -4,12 +4,14 @@
 
 namespace aios {
 
-std::string Quoted(std::string_view text) {
-  constexpr size_t kMaxBytes = 80;
-  std::string out = "'";
+namespace {
+
+// Ends with "..." where the result would be much longer than `max_bytes`.
+std::string EscapedUpTo(std::string_view text, size_t max_bytes) {
+  std::string out;
   size_t at = 0;
   while (at < text.size()) {
-    if (out.size() > kMaxBytes) return out + "...'";
+    if (out.size() >= max_bytes) return out + "...";
     const Utf8Char c = DecodeUtf8(text.substr(at));
     const bool control = c.code_point < 0x20 || (c.code_point >= 0x7f && c.code_point < 0xa0);
     if (!c.valid || control) {
@@ -21,7 +23,13 @@ std::string Quoted(std::string_view text) {
     }
     at += c.length;
   }
-  return out + "'";
+  return out;
 }
+
+}  // namespace
+
+std::string Escaped(std::string_view text) { return EscapedUpTo(text, std::string::npos); }
+
+std::string Quoted(std::string_view text) { return "'" + EscapedUpTo(text, 80) + "'"; }
 
 }  // namespace aios

@@ -34,8 +34,11 @@ class UnsupportedError : public InputError {
   using InputError::InputError;
 };
 
-// `text` in single quotes, safe to print: control characters and bytes that are not UTF-8 are
-// escaped, and a long text is cut. Use it for every name that comes from a file or a flag.
+// `text`, safe to print on one line: control characters and bytes that are not UTF-8 are escaped.
+std::string Escaped(std::string_view text);
+
+// The same in single quotes, and a long text is cut. Use it for every name that comes from a file
+// or a flag.
 std::string Quoted(std::string_view text);
 
 }  // namespace aios
