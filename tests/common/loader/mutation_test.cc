@@ -30,21 +30,23 @@ void ReadAll(std::span<const NamedTensor> tensors) {
   sink = sum;
 }
 
-void ReadGguf(std::span<const std::byte> bytes) {
+// `i`: whose turn it is among the keys. Most getters throw for most keys, and exceptions are slow
+// under the sanitizers.
+void ReadGguf(std::span<const std::byte> bytes, int i) {
   const GgufFile file = GgufFile::Parse(bytes, "damaged");
   ReadAll(file.tensors());
-  for (const std::string_view key : file.keys()) {
-    (void)ErrorOf([&] { (void)file.Int(key); });
-    (void)ErrorOf([&] { (void)file.Float(key); });
-    (void)ErrorOf([&] { (void)file.Bool(key); });
-    (void)ErrorOf([&] { (void)file.String(key); });
-    (void)ErrorOf([&] { (void)file.Strings(key); });
-    (void)ErrorOf([&] { (void)file.Ints(key); });
-    (void)ErrorOf([&] { (void)file.Floats(key); });
-  }
+  if (file.keys().empty()) return;
+  const std::string_view key = file.keys()[i % file.keys().size()];
+  (void)ErrorOf([&] { (void)file.Int(key); });
+  (void)ErrorOf([&] { (void)file.Float(key); });
+  (void)ErrorOf([&] { (void)file.Bool(key); });
+  (void)ErrorOf([&] { (void)file.String(key); });
+  (void)ErrorOf([&] { (void)file.Strings(key); });
+  (void)ErrorOf([&] { (void)file.Ints(key); });
+  (void)ErrorOf([&] { (void)file.Floats(key); });
 }
 
-void ReadSafetensors(std::span<const std::byte> bytes) {
+void ReadSafetensors(std::span<const std::byte> bytes, int) {
   ReadAll(SafetensorsFile::Parse(bytes, "damaged").tensors());
 }
 
@@ -97,7 +99,7 @@ void SurvivesMutations(const std::string& path, const Read& read) {
   for (int i = 0; i < kMutations; ++i) {
     const GuardedBytes damaged(Mutate(valid, random));
     const AllocationMeter meter;
-    const std::string error = ErrorOf([&] { read(damaged.span()); });
+    const std::string error = ErrorOf([&] { read(damaged.span(), i); });
     n_valid += error == "no error";
     // A few times what it takes to read the undamaged file.
     ASSERT_LT(meter.Peak(), 40 * valid.size()) << i << ": " << error;
@@ -126,7 +128,7 @@ TEST(MutationTest, MemoryIsInProportionToTheFile) {
   const std::string bytes = parts.Bytes();
   const size_t n_header = bytes.size() - parts.data.size();
   const AllocationMeter meter;
-  ReadGguf(std::as_bytes(std::span(bytes)));
+  ReadGguf(std::as_bytes(std::span(bytes)), 0);
   EXPECT_LT(meter.Peak(), 10 * n_header);
 }
 
