@@ -6,6 +6,7 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -62,7 +63,10 @@ class Machine:
             result = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
                                     capture_output=True, text=True, check=False)
             return result.returncode, result.stderr
-        ours, theirs = pty.openpty()
+        try:
+            ours, theirs = pty.openpty()
+        except OSError as error:  # A chroot without /dev/pts.
+            raise unittest.SkipTest(f"this machine lends no terminal: {error}")
         process = subprocess.Popen(command, env=environment, stdin=theirs, stderr=theirs,
                                    stdout=subprocess.DEVNULL)
         os.close(theirs)
@@ -273,5 +277,18 @@ class PackageListTest(unittest.TestCase):
         self.assertEqual(wanted - listed, set())
 
 
+def report_skips(result):
+    """Leaves Bazel a report that tells what was skipped: its own would call all of it a success."""
+    if result.skipped and "XML_OUTPUT_FILE" in os.environ:
+        cases = ["skipped"] * len(result.skipped) + ["completed"] * (
+            result.testsRun - len(result.skipped))
+        with open(os.environ["XML_OUTPUT_FILE"], "w") as file:
+            file.write("<testsuites><testsuite>" + "".join(
+                f'<testcase name="{i}" result="{case}"/>' for i, case in enumerate(cases)) +
+                "</testsuite></testsuites>")
+
+
 if __name__ == "__main__":
-    unittest.main()
+    program = unittest.main(exit=False)
+    report_skips(program.result)
+    sys.exit(not program.result.wasSuccessful())
