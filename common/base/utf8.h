@@ -29,7 +29,7 @@ inline Utf8Char DecodeUtf8(std::string_view text) {
 
   // The lead byte gives the number of continuation bytes and the range of the first of them, which
   // excludes overlong forms (E0, F0), surrogates (ED) and what lies above U+10FFFF (F4).
-  int n_continuation = 0;
+  uint8_t n_continuation = 0;
   char32_t value = 0;
   uint8_t low = 0x80;
   uint8_t high = 0xBF;

@@ -102,6 +102,7 @@ Model Model::Random(std::string_view shape_name, int64_t more_bytes_per_param) {
 
 std::vector<std::string_view> Model::RandomShapeNames() {
   std::vector<std::string_view> names;
+  names.reserve(kShapes.size());
   for (const NamedShape& shape : kShapes) names.push_back(shape.name);
   return names;
 }

@@ -83,6 +83,7 @@ double MeasureReadBandwidth(int n_threads) {
   std::atomic<uint64_t> sink = 0;  // keeps the compiler from dropping the loads
   const auto for_each_thread = [&](auto&& work) {
     std::vector<std::thread> threads;
+    threads.reserve(n_threads);
     for (int t = 0; t < n_threads; ++t) {
       threads.emplace_back(
           [&work, part = buffer.As<uint64_t>() + t * words_per_thread] { work(part); });
