@@ -264,6 +264,7 @@ namespace aios::kernels {
 HWY_EXPORT(DequantizeForTarget);
 
 void Dequantize(Format format, const void* blocks, int64_t n, float* out) {
+  if (n == 0) return;  // memcpy must not be given the null pointer of an empty tensor
   HWY_DYNAMIC_DISPATCH(DequantizeForTarget)(format, blocks, n, out);
 }
 
