@@ -233,7 +233,7 @@ void BpeTokenizer::EncodeUnit(std::string_view unit, size_t readable, WordCache&
   if (unit.size() > WordCache::kMaxWordBytes) return out.Advance(MergeBytes(unit, tokens));
 
   const WordCache::Key key = WordCache::MakeKey(unit, readable);
-  WordCache::Entry& entry = cache.SlotOf(key, cache_owner_);
+  WordCache::Entry& entry = cache.SlotOf(key);
   if (WordCache::Holds(entry, key, cache_owner_)) {
     // All that an entry can hold, since a copy of fixed size is two instructions.
     std::copy(entry.tokens.begin(), entry.tokens.end(), tokens);

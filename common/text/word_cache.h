@@ -16,8 +16,8 @@
 namespace aios {
 
 // Direct-mapped: each word has one slot, and the last to come takes it. So it is bounded, never
-// allocates after construction, and holds what is frequent. Belongs to one thread; the words of
-// several tokenizers stand side by side.
+// allocates after construction, and holds what is frequent. Belongs to one thread, whose tokenizers
+// share it: an entry says whose it is.
 class WordCache {
  public:
   static constexpr size_t kMaxWordBytes = 15;
@@ -68,8 +68,8 @@ class WordCache {
   }
 
   // The key's slot, whatever it holds.
-  Entry& SlotOf(const Key& key, uint32_t tokenizer) {
-    const uint64_t hash = MixHash(key.low ^ seed_, key.high ^ kHashMultiplier ^ tokenizer);
+  Entry& SlotOf(const Key& key) {
+    const uint64_t hash = MixHash(key.low ^ seed_, key.high ^ kHashMultiplier);
     return entries_[hash % kSlots];
   }
 

@@ -66,6 +66,11 @@ TEST(BpeTest, IgnoreMergesTakesAWholeWord) {
 TEST(BpeTest, ABytePresentNowhereIsLeftOutOrUnknown) {
   BpeVocabulary vocabulary = Small();
   EXPECT_EQ(BpeTokenizer(vocabulary, "test").Encode("aXbYc", kAsText), Ids{6});
+  // Also in a word so long that it would be cut where no merge can span.
+  const std::string as(20, 'a');
+  Ids want(19, 0);
+  want.push_back(6);
+  EXPECT_EQ(BpeTokenizer(vocabulary, "test").Encode(as + "bXc", kAsText), want);
   vocabulary.unknown = 7;
   EXPECT_EQ(BpeTokenizer(vocabulary, "test").Encode("aXbc", kAsText), (Ids{0, 7, 5}));
 }
@@ -90,9 +95,9 @@ TEST(BpeTest, TheCacheTellsWordsApart) {
   vocabulary.tokens.push_back("\u0100");  // byte 0, with which the cache pads
   vocabulary.added_tokens.clear();
   const BpeTokenizer tokenizer(vocabulary, "test");
-  const Ids a_then_zero = tokenizer.Encode(std::string("a\0", 2), kAsText);
-  EXPECT_EQ(tokenizer.Encode("a", kAsText), Ids{0});
-  EXPECT_EQ(a_then_zero, (Ids{0, 9}));
+  for (const size_t n : {1, 2, 3, 2, 1}) {
+    EXPECT_EQ(tokenizer.Encode(std::string(n, '\0'), kAsText), Ids(n, 9));
+  }
   for (int round = 0; round < 2; ++round) {
     for (size_t n = 1; n < 60; ++n) {
       for (const size_t after : {0, 1, 5, 30}) {

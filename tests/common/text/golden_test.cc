@@ -124,7 +124,9 @@ TEST_P(SentencePieceGoldenTest, ControlPiecesOnlyIfRecognized) {
   const Ids ids = tokenizer_->Encode("<s>hi<ctl>", SpecialTokens::kRecognize);
   EXPECT_EQ(ids.front(), tokenizer_->FindSpecial("<s>"));
   EXPECT_EQ(ids.back(), tokenizer_->FindSpecial("<ctl>"));
-  EXPECT_EQ(tokenizer_->Decode(ids), "<s>hi<ctl>");
+  for (const char* text : {"<s>hi<ctl>", "hi<ctl>you", "<s> hi<ctl> you "}) {
+    EXPECT_EQ(tokenizer_->Decode(tokenizer_->Encode(text, SpecialTokens::kRecognize)), text);
+  }
 }
 
 TEST_P(SentencePieceGoldenTest, DecodingGivesTheTextBack) {
