@@ -1,9 +1,11 @@
-"""Runs a benchmark and keeps what it measured, with what one must know to judge it.
+"""Runs a benchmark or a lesson and keeps what it measured, with what one must know to judge it.
 
     python3 benchmarks/record.py bench_dequantize [FLAG ...]
+    python3 benchmarks/record.py 02_running_an_llm [FLAG ...]
 
-Writes benchmarks/results/NAME.json: Google Benchmark's own JSON, plus the machine, the commit and the
-command, less what is nobody's business (host name, paths). AIOS_BAZEL, if set, replaces `bazel`.
+Writes benchmarks/results/NAME.json: Google Benchmark's own JSON, or the report of the lesson's median
+run of five, plus the machine, the commit and the command, less what is nobody's business (host name,
+paths). AIOS_BAZEL, if set, replaces `bazel`.
 """
 
 import json
@@ -39,26 +41,46 @@ def commit():
     return output_of("git", "rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
 
 
+def run(target, *flags):
+    """What the program wrote to the JSON file that `flags` name as OUT."""
+    bazel = shlex.split(os.environ.get("AIOS_BAZEL", "bazel"))
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "out.json"
+        flags = [flag.replace("OUT", str(out)) for flag in flags]
+        subprocess.run([*bazel, "run", target, "--", *flags], cwd=ROOT, check=True)
+        return json.loads(out.read_text())
+
+
+def benchmark(target, flags):
+    measured = run(target, "--benchmark_out=OUT", *flags)
+    for private in ("host_name", "executable"):
+        measured["context"].pop(private, None)
+    return {"context": measured["context"], "benchmarks": measured["benchmarks"]}
+
+
+def lesson(target, flags):
+    def speed(report):
+        return report["runs"][-1]["decode_tok_s"]
+
+    reports = sorted((run(target, "--json=OUT", *flags) for _ in range(5)), key=speed)
+    median = reports[2]
+    median["decode_tok_s_of_runs"] = [round(speed(report), 2) for report in reports]
+    return median
+
+
 def main():
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     name, flags = sys.argv[1], sys.argv[2:]
-    target = f"//benchmarks:{name}"
+    is_lesson = name[0].isdigit()
+    target = f"//lessons/{name}" if is_lesson else f"//benchmarks:{name}"
     before = commit()
-    with tempfile.TemporaryDirectory() as folder:
-        out = pathlib.Path(folder) / "out.json"
-        bazel = shlex.split(os.environ.get("AIOS_BAZEL", "bazel"))
-        subprocess.run([*bazel, "run", target, "--", f"--benchmark_out={out}", *flags], cwd=ROOT, check=True)
-        measured = json.loads(out.read_text())
-    context = measured["context"]
-    for private in ("host_name", "executable"):
-        context.pop(private, None)
+    measured = lesson(target, flags) if is_lesson else benchmark(target, flags)
     result = {
-        "machine": machine(),
+        **measured,
+        "machine": {**measured.get("machine", {}), **machine()},
         "commit": before,
         "command": shlex.join(["bazel", "run", target] + (["--", *flags] if flags else [])),
-        "context": context,
-        "benchmarks": measured["benchmarks"],
     }
     path = ROOT / "benchmarks" / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
