@@ -1,5 +1,9 @@
 // Unicode normalization form C: "e" + U+0301 becomes U+00E9, so that texts that look the same have
 // the same tokens.
+//
+// By the tables of Unicode 15. Hugging Face's tokenizers normalize by those of Unicode 9, to which
+// 98 marks of today are unknown; a text with one of these beside another mark has other tokens
+// there.
 #pragma once
 
 #include <string>

@@ -65,22 +65,25 @@ TEST_F(LoadTokenizerTest, SentencePieceWhereTokenizerJsonOnlyImitatesIt) {
   EXPECT_TRUE(LoadTokenizerFromPath(directory_)->drops_leading_space());
 }
 
-// A .model file cut short or with a byte changed, in many places: an error or a tokenizer.
-TEST_F(LoadTokenizerTest, DamagedModelFiles) {
-  const std::string model = ReadFile("tests/golden/sentencepiece/tokenizer.model");
-  const auto try_to_load = [&](const std::string& bytes) {
-    Write("tokenizer.model", bytes);
-    try {
-      LoadTokenizerFromPath(directory_)->Encode("Why is\tthe sky?", SpecialTokens::kRecognize);
-    } catch (const InputError&) {
-    }
-  };
-  for (size_t n = 0; n < model.size(); n += 37) try_to_load(model.substr(0, n));
+// A file cut short or with a byte changed, in many places: an error or a tokenizer.
+TEST_F(LoadTokenizerTest, DamagedFiles) {
   std::mt19937 random(1);
-  for (size_t i = 0; i < model.size(); i += 31) {
-    std::string damaged = model;
-    damaged[i] = static_cast<char>(random());
-    try_to_load(damaged);
+  for (const std::string name : {"tokenizer.model", "tokenizer.gguf"}) {
+    const std::string whole = ReadFile("tests/golden/sentencepiece/" + name);
+    const auto try_to_load = [&](const std::string& bytes) {
+      Write(name, bytes);
+      try {
+        LoadTokenizerFromPath(directory_ / name)
+            ->Encode("Why is\tthe <s> sky?", SpecialTokens::kRecognize);
+      } catch (const InputError&) {
+      }
+    };
+    for (size_t n = 0; n < whole.size(); n += 37) try_to_load(whole.substr(0, n));
+    for (size_t i = 0; i < whole.size(); i += 31) {
+      std::string damaged = whole;
+      damaged[i] = static_cast<char>(random());
+      try_to_load(damaged);
+    }
   }
 }
 
