@@ -1,5 +1,7 @@
 #include "common/model/reference.h"
 
+#include <malloc.h>
+
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
@@ -38,6 +40,15 @@ Matrix ToMatrix(const Tensor& tensor) {
 RowVector ToVector(const Tensor& tensor) {
   if (tensor.data() == nullptr) return {};
   return ToMatrix(tensor).row(0);
+}
+
+// Every matrix below is made and dropped again at each layer. The C library would give memory of
+// that size back to the system each time, and get it back page by page: a tenth of a forward pass.
+void KeepFreedMemory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that it accepts
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
 }
 
 Layer ToLayer(const LayerWeights& w) {
@@ -134,7 +145,7 @@ struct ReferenceModel::Impl {
   // x * w^T: [n, d_in] and [d_out, d_in] -> [n, d_out]. The threads share the columns of the result
   // in blocks of a fixed size, so that their number does not change a bit of it.
   Matrix Linear(const Matrix& x, const Matrix& w) const {
-    constexpr Eigen::Index kBlock = 192;
+    constexpr Eigen::Index kBlock = 96;
     Matrix y(x.rows(), w.rows());
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads)
     for (Eigen::Index begin = 0; begin < w.rows(); begin += kBlock) {
@@ -179,32 +190,38 @@ struct ReferenceModel::Impl {
     Rope(angles, q);
     Rope(angles, k);
 
+    // A head's queries in blocks, so that no more of the future is computed than is in a block.
+    constexpr int64_t kBlock = 128;
     const int64_t d = config.head_dim;
-    const int64_t group =
-        config.n_heads / config.n_kv_heads;  // query heads that share keys and values
+    const int64_t group = config.n_heads / config.n_kv_heads;  // query heads for each k and v head
+    const int64_t n_blocks = (x.rows() + kBlock - 1) / kBlock;
     const float scale = 1 / std::sqrt(static_cast<float>(d));
     Matrix out(x.rows(), config.q_dim());
 #pragma omp parallel for schedule(dynamic) num_threads(n_threads)
-    for (int64_t head = 0; head < config.n_heads; ++head) {
-      const auto q_head = q.middleCols(head * d, d);          // [n_tokens, head_dim]
-      const auto k_head = k.middleCols(head / group * d, d);  // [n_tokens, head_dim]
-      const auto v_head = v.middleCols(head / group * d, d);  // [n_tokens, head_dim]
-      Matrix scores = scale * q_head * k_head.transpose();    // [n_tokens, n_tokens]
-      CausalSoftmax(scores);
-      out.middleCols(head * d, d).noalias() = scores * v_head;
+    for (int64_t task = 0; task < config.n_heads * n_blocks; ++task) {
+      const int64_t head = task / n_blocks;
+      const int64_t begin = task % n_blocks * kBlock;
+      const int64_t n = std::min(kBlock, x.rows() - begin);       // queries
+      const int64_t past = begin + n;                             // keys that one of them may see
+      const auto q_block = q.block(begin, head * d, n, d);        // [n, head_dim]
+      const auto k_past = k.block(0, head / group * d, past, d);  // [past, head_dim]
+      const auto v_past = v.block(0, head / group * d, past, d);  // [past, head_dim]
+      Matrix scores = scale * q_block * k_past.transpose();       // [n, past]
+      CausalSoftmax(begin, scores);
+      out.block(begin, head * d, n, d).noalias() = scores * v_past;
     }
     return Linear(out, layer.wo);  // [n_tokens, d_model]
   }
 
-  // Turns the scores of row t into weights of tokens 0 to t that add up to one; later tokens get
-  // zero.
-  static void CausalSoftmax(Matrix& scores) {
-    for (Eigen::Index t = 0; t < scores.rows(); ++t) {
-      auto past = scores.row(t).head(t + 1);
+  // Turns the scores of row i, which is token begin + i, into weights of the tokens up to it that
+  // add up to one. Later tokens get zero.
+  static void CausalSoftmax(int64_t begin, Matrix& scores) {
+    for (Eigen::Index i = 0; i < scores.rows(); ++i) {
+      auto past = scores.row(i).head(begin + i + 1);
       const float max = past.maxCoeff();  // cancels out; it keeps exp from overflowing
       past = (past.array() - max).exp();
       past /= past.sum();
-      scores.row(t).tail(scores.cols() - t - 1).setZero();
+      scores.row(i).tail(scores.cols() - past.size()).setZero();
     }
   }
 
@@ -262,6 +279,7 @@ struct ReferenceModel::Impl {
 };
 
 ReferenceModel::ReferenceModel(const ModelConfig& config, const Weights& weights, int n_threads) {
+  KeepFreedMemory();
   auto impl = std::make_unique<Impl>();
   ForEachWeight(config, weights, [&](const WeightSpec&, const Tensor& tensor) {
     impl->weight_bytes += tensor.n_elements() * static_cast<int64_t>(sizeof(float));
