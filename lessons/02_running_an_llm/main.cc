@@ -34,11 +34,14 @@ Output PredictOneToken(Lesson& lesson, const ReferenceModel& model, const Prompt
   Output output = {.prompt_ids = prompt.ids, .generation = {}};
   output.generation.first_token_seconds = Seconds([&] { logits = model.Forward(prompt.ids); });
 
-  lesson.Print("next     ");
+  std::vector<std::string> next;
   for (const auto& [token, logit] : TopLogits(logits, 5)) {
-    lesson.Print("{} {:.1f}%  ", lesson.NameOf(token), 100 * std::exp(logit - LogSumExp(logits)));
+    const std::string text = lesson.tokenizer() == nullptr
+                                 ? std::to_string(token)
+                                 : Quoted(lesson.tokenizer()->TokenBytes(token));
+    next.push_back(fmt::format("{} {:.1f}%", text, 100 * std::exp(logit - LogSumExp(logits))));
   }
-  lesson.Print("\n");
+  lesson.Print("next     {}\n", fmt::join(next, ", "));
   output.generation.tokens = {Sample(logits, lesson.request().sampling, 0)};
   return output;
 }
