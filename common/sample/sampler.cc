@@ -78,6 +78,7 @@ std::vector<ScoredToken> Candidates(std::span<const float> logits, const Samplin
   const double max = tokens.front().second;
   double sum = 0;
   std::vector<double> weights;
+  weights.reserve(tokens.size());
   for (const ScoredToken& token : tokens) {
     weights.push_back(std::exp((token.second - max) / params.temperature));
     sum += weights.back();
