@@ -86,6 +86,10 @@ void BpeTokenizer::AddTokens(const BpeVocabulary& vocabulary, std::string_view s
       throw UnsupportedError("{}: added token {} is longer than {} bytes", source,
                              Quoted(token.text), AddedTokenMatcher::kMaxBytes);
     }
+    if (FindInvalidUtf8(token.text) != std::string_view::npos) {
+      // It would be found inside a character and leave the rest of it behind.
+      throw InputError("{}: added token {} is not valid UTF-8", source, Quoted(token.text));
+    }
     if (added[token.id] != nullptr) {
       throw InputError("{}: added tokens {} and {} have the same id, {}", source,
                        Quoted(added[token.id]->text), Quoted(token.text), token.id);

@@ -51,7 +51,8 @@ class SentencePieceTokenizer final : public Tokenizer {
       is_special_.push_back(processor_.IsControl(id) || processor_.IsUnknown(id));
       if (is_special_.back()) {
         bytes_.bytes() += piece;
-        if (!piece.empty() && piece.size() <= AddedTokenMatcher::kMaxBytes) {
+        if (!piece.empty() && piece.size() <= AddedTokenMatcher::kMaxBytes &&
+            FindInvalidUtf8(piece) == std::string_view::npos) {
           specials.push_back({.id = id, .text = piece});
         }
       } else if (processor_.IsByte(id)) {

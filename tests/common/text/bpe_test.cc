@@ -173,6 +173,8 @@ TEST(BpeHostileTest, AddedTokenOutsideTheVocabulary) {
   }
   vocabulary.added_tokens[0].id = 8;
   EXPECT_EQ(BuildError(vocabulary), "test: added tokens '<s>' and 'user' have the same id, 8");
+  vocabulary.added_tokens[0] = {.id = 7, .text = "\xE4"};  // inside of U+4F60
+  EXPECT_EQ(BuildError(vocabulary), "test: added token '\\xe4' is not valid UTF-8");
   vocabulary.added_tokens[0] = {.id = 7, .text = std::string(257, 'x')};
   EXPECT_TRUE(BuildError(vocabulary).ends_with("is longer than 256 bytes"))
       << BuildError(vocabulary);
