@@ -45,18 +45,20 @@ std::string Uint64(const std::string& text) {
 
 LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
   LessonFlags flags;
-  CLI::App app(about);
+  CLI::App app(about, std::filesystem::path(argv[0]).filename().string());
   app.get_formatter()->column_width(34);
 
   const char* model = "What to run";
   app.add_option("--model", flags.model,
                  "A GGUF file, or a folder with config.json, safetensors and tokenizer.json. "
                  "Default: SmolLM2-135M-Instruct, which Bazel fetched")
+      ->type_name("PATH")
       ->check(NotEmpty)
       ->group(model);
   app.add_option("--random-weights", flags.random_weights,
                  "Instead of a model, random weights of a real shape, for measuring: llama-1b, "
                  "llama-8b, qwen3-0.6b, ... Needs --prompt-ids")
+      ->type_name("SHAPE")
       ->check(NotEmpty)
       ->group(model);
   app.add_option("--backend", flags.backend, "Where to compute")
@@ -68,7 +70,7 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->capture_default_str()
       ->group(model);
   app.add_option("--threads", flags.threads, "CPU threads. Default: one for each core")
-      ->check(CLI::Range(1, 1024))
+      ->check(CLI::Range(1, 1024).description(""))
       ->group(model);
 
   const char* prompt = "What to say to it";
@@ -78,11 +80,13 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->group(prompt);
   app.add_option("--prompts", flags.prompts_file,
                  "A JSON file with a list of prompts, each a text or a list of token ids")
+      ->type_name("FILE")
       ->check(NotEmpty)
       ->group(prompt);
   app.add_option("--prompt-ids", flags.prompt_ids, "A prompt as token ids: 1,2,3")
       ->delimiter(',')
       ->allow_extra_args(false)
+      ->type_name("IDS")
       ->check(NotEmpty)
       ->group(prompt);
   app.add_flag("--raw,!--chat", flags.raw,
@@ -92,7 +96,7 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
 
   const char* answer = "How to answer";
   app.add_option("--max-new-tokens", flags.max_new_tokens, "Stop after so many tokens")
-      ->check(CLI::Range(1, 1 << 30))
+      ->check(CLI::Range(1, 1 << 30).description(""))
       ->capture_default_str()
       ->group(answer);
   app.add_flag("--ignore-eos", flags.ignore_eos, "Go on where the model would end its answer")
@@ -128,10 +132,11 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
   const char* report = "What to report";
   app.add_option("--top-logits", flags.top_logits,
                  "Report the k best scores of each step (with --json)")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(CLI::Range(0, 1 << 20).description(""))
       ->group(report);
   app.add_option("--json", flags.json,
                  "Write the report to this file; -: to standard output, and nothing else there")
+      ->type_name("FILE")
       ->check(NotEmpty)
       ->group(report);
 

@@ -180,7 +180,7 @@ Lesson::Lesson(std::string name, const LessonFlags& flags, const std::string& ar
   Print(
       "model    {}: {:.1f}M parameters in {:.1f} MB; {} layers, d_model {}, {} heads ({} "
       "key-value), vocabulary {}\n",
-      config.name, static_cast<double>(model_.n_params()) * 1e-6,
+      Escaped(config.name), static_cast<double>(model_.n_params()) * 1e-6,
       static_cast<double>(model_.n_bytes()) * 1e-6, config.n_layers, config.d_model, config.n_heads,
       config.n_kv_heads, config.vocab_size);
 }

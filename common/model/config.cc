@@ -180,8 +180,9 @@ void RejectUnsupported(const JsonObject& json) {
 // more than W. That is as far as we go: the context ends where the window would begin to matter.
 int64_t MaxContext(const JsonObject& json) {
   const int64_t context = json.Int("max_position_embeddings");
-  if (json.Find("sliding_window") == nullptr || !json.Bool("use_sliding_window", true))
-    return context;
+  // Mistral uses the window if it has one; Qwen only if it says so.
+  const bool used = json.Bool("use_sliding_window", json.String("model_type") == "mistral");
+  if (!used || json.Find("sliding_window") == nullptr) return context;
   return std::min(context, json.Int("sliding_window"));
 }
 

@@ -105,9 +105,17 @@ double MeasureReadBandwidth(int n_threads) {
 }
 
 int64_t AvailableMemory() {
+  int64_t available = std::numeric_limits<int64_t>::max();
   const std::string field = ProcField("/proc/meminfo", "MemAvailable");  // "23456789 kB"
-  if (field.empty()) return std::numeric_limits<int64_t>::max();
-  return std::strtoll(field.c_str(), nullptr, 10) * 1024;
+  if (!field.empty()) available = std::strtoll(field.c_str(), nullptr, 10) * 1024;
+  // A container may have less than the machine (cgroup v2; "max" does not parse).
+  int64_t limit = 0;
+  int64_t used = 0;
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit &&
+      std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
+    available = std::min(available, std::max<int64_t>(0, limit - used));
+  }
+  return available;
 }
 
 void CheckFitsMemory(int64_t n_bytes, const std::string& what) {

@@ -30,20 +30,23 @@ double Seconds(const std::function<void()>& work) {
 
 // One forward pass: the tokens that the model thinks likeliest to come next.
 Output PredictOneToken(Lesson& lesson, const ReferenceModel& model, const Prompt& prompt) {
+  GenerationRequest request = lesson.request();
+  request.prompt_ids = prompt.ids;
+  request.max_new_tokens = 1;
+  request.stop_strings.clear();
   std::vector<float> logits;
-  Output output = {.prompt_ids = prompt.ids, .generation = {}};
-  output.generation.first_token_seconds = Seconds([&] { logits = model.Forward(prompt.ids); });
+  const NextLogits next_logits = [&](std::span<const TokenId> tokens) {
+    return logits = model.Forward(tokens);
+  };
+  Generation generation = Generate(next_logits, request, lesson.tokenizer(), [](auto) {});
 
   std::vector<std::string> next;
   for (const auto& [token, logit] : TopLogits(logits, 5)) {
-    const std::string text = lesson.tokenizer() == nullptr
-                                 ? std::to_string(token)
-                                 : Quoted(lesson.tokenizer()->TokenBytes(token));
-    next.push_back(fmt::format("{} {:.1f}%", text, 100 * std::exp(logit - LogSumExp(logits))));
+    next.push_back(
+        fmt::format("{} {:.1f}%", lesson.NameOf(token), 100 * std::exp(logit - LogSumExp(logits))));
   }
   lesson.Print("next     {}\n", fmt::join(next, ", "));
-  output.generation.tokens = {Sample(logits, lesson.request().sampling, 0)};
-  return output;
+  return {.prompt_ids = prompt.ids, .generation = std::move(generation)};
 }
 
 // Shows an answer's tokens all at once to the model that wrote them one by one. What a token sees

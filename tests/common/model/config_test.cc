@@ -146,6 +146,7 @@ TEST(HuggingFace, TheContextEndsWhereAWindowWouldBegin) {
   EXPECT_EQ(Read(R"({"model_type": "qwen2", "sliding_window": 256, "use_sliding_window": false})")
                 .max_context,
             2048);
+  EXPECT_EQ(Read(R"({"model_type": "qwen2", "sliding_window": 256})").max_context, 2048);
 }
 
 TEST(HuggingFace, EndTokensAreOneOrSeveral) {
@@ -367,8 +368,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"huge_vocabulary", R"({"vocab_size": 4294967296})", "vocabulary"},
         Refused{"no_context", R"({"max_position_embeddings": 0})", "context is 0"},
         Refused{"huge_context", R"({"max_position_embeddings": 1e30})", "max_position_embeddings"},
-        Refused{"zero_window", R"({"sliding_window": 0})", "context is 0"},
-        Refused{"negative_window", R"({"sliding_window": -1})", "context is -1"}),
+        Refused{"zero_window", R"({"model_type": "mistral", "sliding_window": 0})", "context is 0"},
+        Refused{"negative_window", R"({"model_type": "mistral", "sliding_window": -1})",
+                "context is -1"}),
     [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
