@@ -4,7 +4,6 @@
 // (before), then again and again with the answer so far (after), which makes it write. Nothing is
 // remembered from one token to the next: each asks about the whole text anew. That is the point
 // that the later lessons improve.
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -93,21 +92,21 @@ int RunLesson(int argc, char** argv) {
                static_cast<double>(model->weight_bytes()) * 1e-6, load_seconds);
 
   // Before: one forward pass, one token.
-  Run before = {.name = "before",
-                .backend = "reference",
-                .dtype = "f32",
-                .bytes_per_token = model->weight_bytes()};
+  const auto new_run = [&](const char* name) {
+    return Run{.name = name,
+               .backend = "reference",
+               .dtype = "f32",
+               .bytes_per_token = model->weight_bytes()};
+  };
+  Run before = new_run("before");
   for (const Prompt& prompt : lesson.prompts()) {
     before.outputs.push_back(PredictOneToken(lesson, *model, prompt));
   }
   before.peak_bytes = PeakMemory();
-  Run after = before;
   lesson.report().runs.push_back(std::move(before));
 
   // After: the loop.
-  after.name = "after";
-  after.outputs.clear();
-  after = lesson.Generate(std::move(after), [&](std::span<const TokenId> sequence) {
+  const Run after = lesson.Generate(new_run("after"), [&](std::span<const TokenId> sequence) {
     return model->Forward(sequence);
   });
 
