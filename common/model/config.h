@@ -9,17 +9,13 @@
 #include <vector>
 
 #include "common/loader/checkpoint.h"
+#include "kernels/rope.h"
 
 namespace aios {
 
-// Rotary position embedding (Su et al. 2021, https://arxiv.org/abs/2104.09864) turns pairs of a
-// head's numbers by position * theta^(-2i / head_dim). Which two numbers make pair i depends on who
-// wrote the file, not on the model:
-enum class RopePairing : uint8_t {
-  kHalves,       // i and i + head_dim / 2: Hugging Face's files; Qwen in GGUF
-  kInterleaved,  // 2i and 2i + 1: Llama and Mistral in GGUF, whose q and k rows are permuted to
-                 // match
-};
+// Which two numbers of a head rotary position embedding turns together depends on who wrote the
+// file, not on the model.
+using kernels::RopePairing;
 
 // How Llama 3.1 stretches RoPE to longer contexts: wavelengths above original_context /
 // low_freq_factor are slowed by `factor`, those below original_context / high_freq_factor stay, and
