@@ -2,12 +2,13 @@
 // over many shapes before it is timed.
 //
 // A ladder's program (kernels/ladder/<op>/ladder_<op>.cu) makes its inputs, and for each level and
-// shape calls Verify (which exits with an error when it differs) and then TimeKernel, and adds a
-// Row; Print shows the table, WriteJson keeps it.
+// shape calls Verify (which throws when it differs) and then TimeKernel, and adds a Row; Print
+// shows the table, WriteJson keeps it.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -25,9 +26,9 @@ struct Limits {
 };
 Limits MeasureLimits(bool with_gemm);
 
-// Runs `launch(i, stream)` for i = 0, 1, 2, ... (so that it can rotate among several sets of inputs)
-// and returns the median seconds of one. The launches of a repeat are captured into one CUDA graph:
-// the host's launch cost is not in the figure.
+// Runs `launch(i, stream)` for i = 0, 1, 2, ... (so that it can rotate among several sets of
+// inputs) and returns the median seconds of one. The launches of a repeat are captured into one
+// CUDA graph: the host's launch cost is not in the figure.
 struct TimingOptions {
   int launches_per_repeat = 10;
   int repeats = 11;
@@ -46,7 +47,9 @@ class DeviceArray {  // Move-only owner.
   DeviceArray& operator=(DeviceArray&& other) noexcept;
   ~DeviceArray();
   template <typename T>
-  T* As() const { return static_cast<T*>(data_); }
+  T* As() const {
+    return static_cast<T*>(data_);
+  }
   size_t n_bytes() const { return n_bytes_; }
   void Poison();  // 0xFF in every byte
 
@@ -59,16 +62,19 @@ class DeviceArray {  // Move-only owner.
 double RelativeErrorF32(const float* got, const float* want, size_t n);
 double RelativeErrorBF16(const void* got, const float* want, size_t n);
 
+// Throws std::runtime_error, naming `what`, unless error <= tolerance.
+void Verify(const std::string& what, double error, double tolerance);
+
 struct Row {
-  std::string op;       // "gemm"
-  int level = 0;        // 1, 2, ...; 0: the library
-  std::string name;     // "shared-memory tiles"; "cuBLASLt"
-  std::string shape;    // "8192 x 8192 x 8192"
-  double seconds = 0;   // median
-  double flops = 0;     // of one launch
-  double bytes = 0;     // that one launch must move at least
-  double error = 0;     // relative, against the reference
-  double limit = 0;     // FLOP/s or bytes/s: the measured limit that applies
+  std::string op;             // "gemm"
+  int level = 0;              // 1, 2, ...; 0: the library
+  std::string name;           // "shared-memory tiles"; "cuBLASLt"
+  std::string shape;          // "8192 x 8192 x 8192"
+  double seconds = 0;         // median
+  double flops = 0;           // of one launch
+  double bytes = 0;           // that one launch must move at least
+  double error = 0;           // relative, against the reference
+  double limit = 0;           // FLOP/s or bytes/s: the measured limit that applies
   bool memory_bound = false;  // which of the two
 };
 
