@@ -18,6 +18,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
@@ -33,6 +34,9 @@ namespace {
 constexpr int64_t kTile = 128;       // keys; a multiple of all vectors' lanes
 constexpr int64_t kMaxQueries = 64;  // of a task, unless one row has more
 constexpr int64_t kPad = 32;         // scratch rows are whole pairs of vectors
+// From one row of the transposed tile to the next: 9 cache lines. 8 would put a whole column, which
+// Transpose writes, into 8 of an L1 cache's 64 sets.
+constexpr int64_t kTileStride = kTile + 16;
 
 int64_t GroupSize(const AttentionArgs& args) { return args.n_heads / args.kv.n_kv_heads; }
 int64_t RowsPerTask(const AttentionArgs& args) {
@@ -63,7 +67,7 @@ using FloatVec = hn::Vec<Floats>;
 
 constexpr int kRows = 4;  // with 2 vectors: 8 sums, as many as 2 FMA units x 4 cycles keep going
 
-// keys [n_keys, head_dim] -> columns of `transposed` [head_dim, kTile]
+// keys [n_keys, head_dim] -> columns of `transposed` [head_dim, kTileStride]
 void Transpose(const float* keys, int64_t n_keys, int64_t head_dim, float* transposed) {
   int64_t key = 0;
 #if HWY_TARGET != HWY_SCALAR
@@ -81,22 +85,24 @@ void Transpose(const float* keys, int64_t n_keys, int64_t head_dim, float* trans
       const auto ab_high = hn::BitCast(two, hn::InterleaveUpper(four, a, b));
       const auto ce_low = hn::BitCast(two, hn::InterleaveLower(four, c, e));
       const auto ce_high = hn::BitCast(two, hn::InterleaveUpper(four, c, e));
-      float* to = transposed + d * kTile + key;
+      float* to = transposed + d * kTileStride + key;
       hn::StoreU(hn::BitCast(four, hn::InterleaveLower(two, ab_low, ce_low)), four, to);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(two, ab_low, ce_low)), four, to + kTile);
+      hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(two, ab_low, ce_low)), four,
+                 to + kTileStride);
       hn::StoreU(hn::BitCast(four, hn::InterleaveLower(two, ab_high, ce_high)), four,
-                 to + 2 * kTile);
+                 to + 2 * kTileStride);
       hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(two, ab_high, ce_high)), four,
-                 to + 3 * kTile);
+                 to + 3 * kTileStride);
     }
     for (; d < head_dim; ++d) {
-      for (int64_t i = 0; i < 4; ++i) transposed[d * kTile + key + i] = from[i * head_dim + d];
+      for (int64_t i = 0; i < 4; ++i)
+        transposed[d * kTileStride + key + i] = from[i * head_dim + d];
     }
   }
 #endif
   for (; key < n_keys; ++key) {
     for (int64_t d = 0; d < head_dim; ++d) {
-      transposed[d * kTile + key] = keys[key * head_dim + d];
+      transposed[d * kTileStride + key] = keys[key * head_dim + d];
     }
   }
 }
@@ -112,8 +118,8 @@ void Scores(const float* q, int64_t q_stride, const float* transposed, int64_t h
     FloatVec sums[kN][2];
     for (int r = 0; r < kN; ++r) sums[r][0] = sums[r][1] = hn::Zero(floats);
     for (int64_t d = 0; d < head_dim; ++d) {
-      const FloatVec k0 = hn::LoadU(floats, transposed + d * kTile + key);
-      const FloatVec k1 = hn::LoadU(floats, transposed + d * kTile + key + lanes);
+      const FloatVec k0 = hn::LoadU(floats, transposed + d * kTileStride + key);
+      const FloatVec k1 = hn::LoadU(floats, transposed + d * kTileStride + key + lanes);
       for (int r = 0; r < kN; ++r) {
         const FloatVec x = hn::Set(floats, q[r * q_stride + d]);
         sums[r][0] = hn::MulAdd(x, k0, sums[r][0]);
@@ -204,6 +210,17 @@ void AddValues(const float* weights, const float* v, int64_t n_keys, int64_t hea
   }
 }
 
+// Calls tile(i, number) for queries [begin, end), kRows at a time and then the rest; the compiler
+// knows `number`.
+template <class Tile>
+void ForEachRegisterTile(int64_t begin, int64_t end, const Tile& tile) {
+  static_assert(kRows == 4);
+  for (; begin + kRows <= end; begin += kRows) tile(begin, std::integral_constant<int, kRows>());
+  if (end - begin == 3) tile(begin, std::integral_constant<int, 3>());
+  if (end - begin == 2) tile(begin, std::integral_constant<int, 2>());
+  if (end - begin == 1) tile(begin, std::integral_constant<int, 1>());
+}
+
 void Scale(float factor, int64_t n, float* x) {
   const Floats floats;
   const FloatVec factors = hn::Set(floats, factor);
@@ -219,12 +236,12 @@ void AttentionTaskForTarget(const AttentionArgs& args, const Task& task, float* 
   const int64_t group = GroupSize(args), page_size = args.kv.page_size;
   const int64_t n_queries = task.n_rows * group;
   const int64_t max_queries = RowsPerTask(args) * group;
-  float* q = scratch;                            // [n_queries, padded], scaled
-  float* acc = q + max_queries * padded;         // [n_queries, padded]
-  float* scores = acc + max_queries * padded;    // [n_queries, kTile]
-  float* k_tile = scores + max_queries * kTile;  // [head_dim, kTile]
-  float* maxima = k_tile + head_dim * kTile;     // [n_queries]
-  float* sums = maxima + max_queries;            // [n_queries]
+  float* q = scratch;                               // [n_queries, padded], scaled
+  float* acc = q + max_queries * padded;            // [n_queries, padded]
+  float* scores = acc + max_queries * padded;       // [n_queries, kTile]
+  float* k_tile = scores + max_queries * kTile;     // [head_dim, kTileStride]
+  float* maxima = k_tile + head_dim * kTileStride;  // [n_queries]
+  float* sums = maxima + max_queries;               // [n_queries]
 
   // Query i is head i % group of row i / group: positions do not fall.
   const auto index = [&](int64_t i) {
@@ -262,18 +279,14 @@ void AttentionTaskForTarget(const AttentionArgs& args, const Task& task, float* 
     // Lanes past the last key: nobody reads their scores, but they should not be subnormal or NaN.
     const int64_t filled = (tile_keys + kPad - 1) / kPad * kPad;
     for (int64_t d = 0; d < head_dim && filled > tile_keys; ++d) {
-      std::fill(k_tile + d * kTile + tile_keys, k_tile + d * kTile + filled, 0.0F);
+      std::fill(k_tile + d * kTileStride + tile_keys, k_tile + d * kTileStride + filled, 0.0F);
     }
-    int64_t i = first;
-    for (; i + kRows <= n_queries; i += kRows) {
-      Scores<kRows>(q + i * padded, padded, k_tile, head_dim, visible(i + kRows - 1),
-                    scores + i * kTile);
-    }
-    for (; i < n_queries; ++i) {
-      Scores<1>(q + i * padded, padded, k_tile, head_dim, visible(i), scores + i * kTile);
-    }
+    ForEachRegisterTile(first, n_queries, [&](int64_t i, auto number) {
+      Scores<number>(q + i * padded, padded, k_tile, head_dim, visible(i + number - 1),
+                     scores + i * kTile);
+    });
 
-    for (i = first; i < n_queries; ++i) {
+    for (int64_t i = first; i < n_queries; ++i) {
       const float shrink = OnlineSoftmax(visible(i), scores + i * kTile, maxima[i], sums[i]);
       if (shrink != 1) Scale(shrink, padded, acc + i * padded);
     }
@@ -282,19 +295,14 @@ void AttentionTaskForTarget(const AttentionArgs& args, const Task& task, float* 
       const int64_t run = std::min(tile_keys - key, page_size - (begin + key) % page_size);
       const float* v = args.kv.v + args.kv.Offset(task.seq, begin + key, task.kv_head);
       const auto seen = [&](int64_t i) { return std::clamp<int64_t>(visible(i) - key, 0, run); };
-      const auto add_one = [&](int64_t i, int64_t from) {
-        AddValues<1>(scores + i * kTile + key + from, v + from * head_dim, seen(i) - from, head_dim,
-                     padded, acc + i * padded);
-      };
-      i = first;
-      for (; i + kRows <= n_queries; i += kRows) {
+      ForEachRegisterTile(first, n_queries, [&](int64_t i, auto number) {
         const int64_t all = seen(i);  // what all of them see; then each the rest of its own
-        AddValues<kRows>(scores + i * kTile + key, v, all, head_dim, padded, acc + i * padded);
-        for (int64_t j = i + 1; j < i + kRows; ++j) {
-          if (seen(j) > all) add_one(j, all);
+        AddValues<number>(scores + i * kTile + key, v, all, head_dim, padded, acc + i * padded);
+        for (int64_t j = i + 1; j < i + number; ++j) {
+          AddValues<1>(scores + j * kTile + key + all, v + all * head_dim, seen(j) - all, head_dim,
+                       padded, acc + j * padded);
         }
-      }
-      for (; i < n_queries; ++i) add_one(i, 0);
+      });
       key += run;
     }
   }
@@ -331,7 +339,7 @@ int64_t CountAttentionTasks(const AttentionArgs& args) {
 
 int64_t AttentionScratchFloats(const AttentionArgs& args) {
   const int64_t n_queries = RowsPerTask(args) * GroupSize(args);
-  return n_queries * (2 * PaddedHeadDim(args) + kTile + 2) + args.kv.head_dim * kTile;
+  return n_queries * (2 * PaddedHeadDim(args) + kTile + 2) + args.kv.head_dim * kTileStride;
 }
 
 void Attention(const AttentionArgs& args, int64_t begin, int64_t end, float* scratch) {

@@ -122,34 +122,42 @@ TEST(AttentionTest, ABrokenKeyShowsFromItsPositionOn) {
 // One prompt, whole, in chunks, one by one, beside others, in pages of other sizes and orders, its
 // tasks one by one: the same bits.
 TEST(AttentionTest, BatchAndChunksAndPagesDoNotChangeBits) {
-  constexpr int kLength = 300, kHeads = 6, kHeadDim = 80, kRow = kHeads * kHeadDim;
-  const auto q = Normal(kLength * kRow, 9);
-  ForEachTarget([&] {
-    Cache whole({{kLength, kLength}}, 256, 2, kHeadDim);
-    whole.Fill();
-    const auto want = Attend(whole, kHeads, q);
-    for (const int chunk : {1, 3, 64, 129, 299}) {
-      for (int begin = 0; begin < kLength; begin += chunk) {
-        const int end = std::min(begin + chunk, kLength);
-        // Sequence 0 gets its numbers from Fill, which go by its index; pages differ.
-        Cache cache({{end - begin, end}, {2, 5}}, begin % 2 == 0 ? 16 : 64, 2, kHeadDim, chunk);
-        cache.Fill();
-        std::vector<float> rows(q.begin() + begin * kRow, q.begin() + end * kRow);
-        rows.resize(rows.size() + 2 * kRow, 0.5F);
-        const auto got = Attend(cache, kHeads, rows);
-        ASSERT_EQ(std::memcmp(got.data(), want.data() + begin * kRow,
-                              static_cast<size_t>(end - begin) * kRow * sizeof(float)),
-                  0)
-            << chunk << " at " << begin;
+  constexpr int kLength = 300, kHeads = 6;
+  for (const int head_dim : {6, 44, 80}) {  // the loops' tails too
+    const int width = kHeads * head_dim;
+    const auto q = Normal(kLength * width, 9);
+    ForEachTarget([&] {
+      Cache whole({{kLength, kLength}}, 256, 2, head_dim);
+      whole.Fill();
+      const auto want = Attend(whole, kHeads, q);
+      for (const int chunk : {1, 3, 64, 129, 299}) {
+        for (int begin = 0; begin < kLength; begin += chunk) {
+          const int end = std::min(begin + chunk, kLength);
+          // Sequence 0 gets its numbers from Fill, which go by its index; pages differ.
+          Cache cache({{end - begin, end}, {2, 5}}, begin % 2 == 0 ? 16 : 64, 2, head_dim, chunk);
+          cache.Fill();
+          std::vector<float> rows(q.begin() + begin * width, q.begin() + end * width);
+          rows.resize(rows.size() + 2 * width, 0.5F);
+          const auto got = Attend(cache, kHeads, rows);
+          ASSERT_EQ(std::memcmp(got.data(), want.data() + begin * width,
+                                static_cast<size_t>(end - begin) * width * sizeof(float)),
+                    0)
+              << head_dim << ", " << chunk << " at " << begin;
+        }
       }
-    }
-    std::vector<float> out(q.size(), NAN);
-    const AttentionArgs args = {
-        .q = q.data(), .batch = whole.batch, .kv = whole.kv, .n_heads = kHeads, .out = out.data()};
-    std::vector<float> scratch(AttentionScratchFloats(args));
-    for (int64_t t = CountAttentionTasks(args); t-- > 0;) Attention(args, t, t + 1, scratch.data());
-    EXPECT_EQ(std::memcmp(out.data(), want.data(), out.size() * sizeof(float)), 0);
-  });
+      std::vector<float> out(q.size(), NAN);
+      const AttentionArgs args = {.q = q.data(),
+                                  .batch = whole.batch,
+                                  .kv = whole.kv,
+                                  .n_heads = kHeads,
+                                  .out = out.data()};
+      std::vector<float> scratch(AttentionScratchFloats(args));
+      for (int64_t t = CountAttentionTasks(args); t-- > 0;) {
+        Attention(args, t, t + 1, scratch.data());
+      }
+      EXPECT_EQ(std::memcmp(out.data(), want.data(), out.size() * sizeof(float)), 0);
+    });
+  }
 }
 
 TEST(AttentionTest, RefusesHeadsThatDoNotShareEvenly) {
