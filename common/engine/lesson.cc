@@ -7,6 +7,7 @@
 #include "common/base/error.h"
 #include "common/base/json.h"
 #include "common/base/mapped_file.h"
+#include "common/base/memory.h"
 #include "common/base/utf8.h"
 #include "common/text/chat_template.h"
 

@@ -5,7 +5,7 @@
 #include <bit>
 
 #include "common/base/error.h"
-#include "common/profile/probe.h"
+#include "common/base/memory.h"
 
 namespace aios {
 namespace {

@@ -8,6 +8,8 @@
 
 #include "common/base/check.h"
 #include "common/base/error.h"
+#include "common/base/memory.h"
+#include "common/model/rope.h"
 #include "common/profile/probe.h"
 #include "kernels/cpu/dequantize.h"
 
@@ -68,50 +70,6 @@ Layer ToLayer(const LayerWeights& w) {
           .w_down = ToMatrix(w.w_down)};
 }
 
-// ---- RoPE's angles -----------------------------------------------------------------------------
-
-// By how much each pair of a head's numbers is turned at each position.
-struct RopeAngles {
-  Matrix cosine, sine;  // [n_tokens, head_dim / 2]
-};
-
-// The angle by which pair i of a head turns from one position to the next, for i in [0, head_dim /
-// 2).
-std::vector<double> RopeFrequencies(const ModelConfig& config, const Tensor& factors) {
-  const RowVector divisors = ToVector(factors);
-  std::vector<double> frequencies;
-  for (int64_t i = 0; i < config.head_dim / 2; ++i) {
-    double frequency = std::pow(config.rope.theta, -2.0 * static_cast<double>(i) /
-                                                       static_cast<double>(config.head_dim)) /
-                       config.rope.linear_factor;
-    if (divisors.size() > 0) frequency /= divisors[i];
-    if (const auto& scaling = config.rope.llama3) {
-      // How often the pair turns within the original context: seldom -> slowed down by `factor`,
-      // often -> left alone.
-      const double turns = scaling->original_context * frequency / (2 * M_PI);
-      const double keep = std::clamp((turns - scaling->low_freq_factor) /
-                                         (scaling->high_freq_factor - scaling->low_freq_factor),
-                                     0.0, 1.0);
-      frequency *= keep + (1 - keep) / scaling->factor;
-    }
-    frequencies.push_back(frequency);
-  }
-  return frequencies;
-}
-
-RopeAngles AnglesOf(const std::vector<double>& frequencies, size_t n_tokens) {
-  RopeAngles angles = {.cosine = Matrix(n_tokens, frequencies.size()),
-                       .sine = Matrix(n_tokens, frequencies.size())};
-  for (size_t position = 0; position < n_tokens; ++position) {
-    for (size_t i = 0; i < frequencies.size(); ++i) {
-      const double angle = static_cast<double>(position) * frequencies[i];
-      angles.cosine(position, i) = static_cast<float>(std::cos(angle));
-      angles.sine(position, i) = static_cast<float>(std::sin(angle));
-    }
-  }
-  return angles;
-}
-
 }  // namespace
 
 // ---- The forward pass --------------------------------------------------------------------------
@@ -129,7 +87,7 @@ struct ReferenceModel::Impl {
   // The hidden state after all layers, [n_tokens, d_model].
   Matrix Hidden(std::span<const int32_t> tokens) const {
     Matrix x = Embed(tokens);  // [n_tokens, d_model]: the residual stream
-    const RopeAngles angles = AnglesOf(rope_frequencies, tokens.size());
+    const RopeAngles angles = AnglesOf(rope_frequencies, x.rows());
     for (const Layer& layer : layers) {
       x += Attention(layer, RmsNorm(x, layer.attn_norm), angles);
       x += FeedForward(layer, RmsNorm(x, layer.ffn_norm));
@@ -242,8 +200,8 @@ struct ReferenceModel::Impl {
         for (int64_t i = 0; i < half; ++i) {
           float& a = x(position, head + (halves ? i : 2 * i));
           float& b = x(position, head + (halves ? i + half : 2 * i + 1));
-          const float cosine = angles.cosine(position, i);
-          const float sine = angles.sine(position, i);
+          const float cosine = angles.cosine[position * half + i];
+          const float sine = angles.sine[position * half + i];
           const float turned_a = a * cosine - b * sine;
           b = a * sine + b * cosine;
           a = turned_a;

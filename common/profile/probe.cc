@@ -1,7 +1,6 @@
 #include "common/profile/probe.h"
 
 #include <sched.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "common/base/error.h"
+#include "common/base/memory.h"
 #include "common/tensor/buffer.h"
 
 namespace aios {
@@ -102,33 +101,6 @@ double MeasureReadBandwidth(int n_threads) {
     best_seconds = std::min(best_seconds, seconds.count());
   }
   return static_cast<double>(buffer.n_bytes()) / best_seconds;
-}
-
-int64_t AvailableMemory() {
-  int64_t available = std::numeric_limits<int64_t>::max();
-  const std::string field = ProcField("/proc/meminfo", "MemAvailable");  // "23456789 kB"
-  if (!field.empty()) available = std::strtoll(field.c_str(), nullptr, 10) * 1024;
-  // A container may have less than the machine (cgroup v2; "max" does not parse).
-  int64_t limit = 0;
-  int64_t used = 0;
-  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit &&
-      std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
-    available = std::min(available, std::max<int64_t>(0, limit - used));
-  }
-  return available;
-}
-
-void CheckFitsMemory(int64_t n_bytes, const std::string& what) {
-  const int64_t available = AvailableMemory();
-  if (n_bytes <= available) return;
-  throw InputError("{} needs {:.1f} GB of memory, but only {:.1f} GB are free", what,
-                   n_bytes * 1e-9, available * 1e-9);
-}
-
-int64_t PeakMemory() {
-  rusage usage = {};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;  // Linux counts in KiB
 }
 
 }  // namespace aios

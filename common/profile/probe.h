@@ -19,13 +19,4 @@ MachineInfo ProbeMachine();
 // so this is what limits it.
 double MeasureReadBandwidth(int n_threads);
 
-// Bytes of memory that can be had without swapping; INT64_MAX if the system does not say.
-int64_t AvailableMemory();
-
-// Throws InputError, which names `what`, if `n_bytes` is more than AvailableMemory().
-void CheckFitsMemory(int64_t n_bytes, const std::string& what);
-
-// The most memory that this process has held so far, in bytes, mapped files included.
-int64_t PeakMemory();
-
 }  // namespace aios

@@ -51,4 +51,21 @@ class Tensor {
   Device device_ = Device::kCpu;
 };
 
+// A view that may be written through.
+class MutableTensor : public Tensor {
+ public:
+  MutableTensor() = default;
+  MutableTensor(void* data, DType dtype, Shape shape, Device device = Device::kCpu)
+      : Tensor(data, dtype, shape, device), data_(data) {}
+
+  void* mutable_data() const { return data_; }
+  template <typename T>
+  T* As() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_ = nullptr;
+};
+
 }  // namespace aios

@@ -9,6 +9,7 @@
 
 #include "common/base/cli.h"
 #include "common/base/error.h"
+#include "common/base/memory.h"
 #include "common/engine/lesson.h"
 #include "common/model/reference.h"
 #include "common/sample/sampler.h"

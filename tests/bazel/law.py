@@ -1,10 +1,11 @@
 """The law of the layers: which package may depend on which.
 
     lessons/NN  ->  common/{serve, engine}
-                ->  common/{sched, mm, model, text, sample, quant, dist, loader, profile}
+                ->  common/{sched, mm, model, text, quant, dist, loader, profile}
                 ->  common/backend
-                ->  common/{device, tensor}, kernels/{cpu, cuda, ladder}
-                ->  kernels (formats.h)
+                ->  common/device
+                ->  common/{sample, tensor}, kernels/{cpu, cuda, ladder}
+                ->  kernels (formats.h, rope.h)
 
 An arrow may skip layers, never point up. Within a layer of common/, packages may use one another.
 """
@@ -12,10 +13,11 @@ An arrow may skip layers, never point up. Within a layer of common/, packages ma
 # From the bottom up.
 LAYERS = [
     ["kernels"],
-    ["common/device", "common/tensor", "kernels/cpu", "kernels/cuda", "kernels/ladder"],
+    ["common/sample", "common/tensor", "kernels/cpu", "kernels/cuda", "kernels/ladder"],
+    ["common/device"],
     ["common/backend"],
     ["common/dist", "common/loader", "common/mm", "common/model", "common/profile", "common/quant",
-     "common/sample", "common/sched", "common/text"],
+     "common/sched", "common/text"],
     ["common/engine", "common/serve"],
     ["lessons"],
 ]

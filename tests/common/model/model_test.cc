@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/base/error.h"
-#include "common/profile/probe.h"
+#include "common/base/memory.h"
 #include "tests/common/loader/loader_testing.h"
 
 namespace aios {

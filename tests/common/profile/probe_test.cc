@@ -6,11 +6,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
-#include <string>
 #include <thread>
-#include <vector>
-
-#include "common/base/error.h"
 
 namespace aios {
 namespace {
@@ -18,7 +14,6 @@ namespace {
 using testing::AllOf;
 using testing::AnyOf;
 using testing::Gt;
-using testing::HasSubstr;
 using testing::Le;
 
 TEST(ProbeMachine, TellsWhatIsThere) {
@@ -41,31 +36,6 @@ TEST(ProbeMachine, CountsTheCoresThatThisProcessMayUse) {
     ASSERT_EQ(::sched_setaffinity(0, sizeof(allowed), &allowed), 0);
     EXPECT_EQ(ProbeMachine().n_cores, 1);
   }).join();
-}
-
-TEST(AvailableMemory, IsPartOfTheMemory) {
-  EXPECT_THAT(AvailableMemory(), AllOf(Gt(0), Le(ProbeMachine().memory_bytes)));
-}
-
-TEST(CheckFitsMemory, ThrowsWhereItDoesNotAndNamesWhatDoesNot) {
-  EXPECT_NO_THROW(CheckFitsMemory(0, "nothing"));
-  EXPECT_NO_THROW(CheckFitsMemory(1 << 20, "a megabyte"));
-  try {
-    CheckFitsMemory(int64_t{1} << 60, "an exabyte");
-    FAIL() << "fits";
-  } catch (const InputError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("an exabyte needs 1152921504.6 GB of memory"));
-  }
-}
-
-TEST(PeakMemory, GrowsWithWhatIsTouchedAndDoesNotShrink) {
-  constexpr int64_t kBytes = 64 << 20;
-  const int64_t before = PeakMemory();
-  {
-    std::vector<char> touched(kBytes, 1);
-    EXPECT_GE(PeakMemory() - before, kBytes / 2);  // some of it may have been there before
-  }
-  EXPECT_GE(PeakMemory() - before, kBytes / 2);
 }
 
 // From a slow disk's speed to what no memory reaches: wrong units and dropped loads lie outside.
