@@ -75,18 +75,23 @@ std::string Format(const char* format, Values... values) {
 }  // namespace
 
 void Check(const std::string& name, const Run& run, const GemmArgs& shape) {
-  constexpr float kGuard = 12345;
+  // Behind y stand numbers that are changed by any other one written and by adding zero to them.
+  constexpr float kGuard = -0.0F;
+  constexpr int64_t kGuards = 256;
+  const int64_t size = shape.m * shape.n;
   const auto x = Normal(shape.m * shape.k, 1);
   const auto w = Normal(shape.n * shape.k, 2);
-  std::vector<float> y(shape.m * shape.n + 1, NAN);
-  y.back() = kGuard;
+  std::vector<float> y(size + kGuards, kGuard);
+  std::fill_n(y.begin(), size, NAN);
   GemmArgs args = shape;
   args.x = x.data();
   args.w = w.data();
   args.y = y.data();
   run(args);
   CheckRows(name, args, 1);
-  if (y.back() != kGuard) {
+  const bool intact = std::all_of(y.begin() + size, y.end(),
+                                  [](float guard) { return guard == 0 && std::signbit(guard); });
+  if (!intact) {
     throw std::runtime_error(name + ", " + ShapeName(args) + ": wrote past the end of y");
   }
 }

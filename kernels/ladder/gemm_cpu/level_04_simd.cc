@@ -19,9 +19,9 @@
 //   L2: kDepth terms x kColumns columns of W, 256 x 512 floats = 512 KB, packed as panels of 2
 //       vectors of columns, in the order in which the tile reads them;
 //   L1: kDepth terms x kRows rows of x, 12 KB, packed too, and used by all panels of that block.
-// A tile step reads 128 bytes of a panel from L2 for 24 FMAs: 10 bytes a cycle or less, of the 32
-// to 64 that an L2 gives. Packing writes each number of W once a product, and each of x once for
-// every 512 columns.
+// One step of a tile reads 128 bytes of a panel from L2 for its 24 FMAs, at most 11 bytes a cycle
+// of the 32 to 64 that an L2 gives. Packing moves each number of W once a product, and each of x
+// once for every 512 columns.
 //
 // The file is compiled once for each instruction set; the best one is chosen when it runs
 // (kernels/cpu/dequantize.cc does the same).

@@ -81,6 +81,10 @@ TEST(GemmCpuTest, TheCheckSeesMistakes) {
     Correct(args);
     args.y[args.m * args.n] = 0;
   });
+  expect_caught("adds zero, too far", [](const GemmArgs& args) {
+    Correct(args);
+    args.y[args.m * args.n + 100] += 0;
+  });
   expect_caught("infinite", [](const GemmArgs& args) {
     Correct(args);
     if (args.m * args.n > 0) args.y[0] = INFINITY;
@@ -130,7 +134,7 @@ TEST(GemmCpuTest, ThePeakIsPlausible) {
   const double one = MeasurePeak(1), two = MeasurePeak(2);
   EXPECT_GT(one, 0.1e9);
   EXPECT_LT(one, 500e9);
-  EXPECT_GT(two, 0.9 * one);
+  EXPECT_GT(two, 0.5 * one);  // other programs may have a core
   EXPECT_LT(two, 2.5 * one);
 }
 
