@@ -1,6 +1,6 @@
 // Level 1: one thread computes one row, as the CPU would.
 //
-//   bazel run -c opt //kernels/ladder/rms_norm -- --level 1
+//   bazel run -c opt //kernels/ladder/rms_norm:ladder_rms_norm -- --level 1
 //
 // Why it is slow: the 32 threads of a warp read 32 rows, so that each load touches 32 places that
 // lie a whole row apart, and uses 4 of the 32 bytes that memory brings from each; the caches keep
@@ -9,9 +9,9 @@
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/check.h"
-#include "kernels/ladder/rms_norm/levels.h"
+#include "kernels/ladder/rms_norm/rms_norm.h"
 
-namespace aios::ladder {
+namespace aios::ladder::rms_norm {
 namespace {
 
 constexpr int kThreads = 256;
@@ -50,4 +50,4 @@ void RmsNormLevel1(const RmsNormArgs& args, cudaStream_t stream) {
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
-}  // namespace aios::ladder
+}  // namespace aios::ladder::rms_norm

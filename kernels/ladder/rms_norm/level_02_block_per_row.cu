@@ -1,6 +1,6 @@
 // Level 2: a block of 256 threads computes one row.
 //
-//   bazel run -c opt //kernels/ladder/rms_norm -- --level 2
+//   bazel run -c opt //kernels/ladder/rms_norm:ladder_rms_norm -- --level 2
 //
 // What changed: neighbouring threads read neighbouring numbers, so that a warp's load is one piece
 // of 128 bytes, all of it used (it is "coalesced"); and one row has 256 threads. The price is that
@@ -10,9 +10,9 @@
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/check.h"
-#include "kernels/ladder/rms_norm/levels.h"
+#include "kernels/ladder/rms_norm/rms_norm.h"
 
-namespace aios::ladder {
+namespace aios::ladder::rms_norm {
 namespace {
 
 constexpr int kThreads = 256;
@@ -43,4 +43,4 @@ void RmsNormLevel2(const RmsNormArgs& args, cudaStream_t stream) {
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
-}  // namespace aios::ladder
+}  // namespace aios::ladder::rms_norm

@@ -1,6 +1,6 @@
 // Level 3: the row is read once, 16 bytes a load, and stays in registers.
 //
-//   bazel run -c opt //kernels/ladder/rms_norm -- --level 3
+//   bazel run -c opt //kernels/ladder/rms_norm:ladder_rms_norm -- --level 3
 //
 // What changed: a thread holds 8 numbers in two float4, and as many threads as that takes do a row.
 // One load instruction brings four times the bytes, the second pass over x is gone, and the sum
@@ -11,9 +11,9 @@
 #include <stdexcept>
 
 #include "kernels/cuda/check.h"
-#include "kernels/ladder/rms_norm/levels.h"
+#include "kernels/ladder/rms_norm/rms_norm.h"
 
-namespace aios::ladder {
+namespace aios::ladder::rms_norm {
 namespace {
 
 constexpr int kVector = 8;
@@ -64,4 +64,4 @@ void RmsNormLevel3(const RmsNormArgs& args, cudaStream_t stream) {
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
-}  // namespace aios::ladder
+}  // namespace aios::ladder::rms_norm

@@ -1,19 +1,15 @@
 // The ladder of RmsNorm, with the addition to the residual stream: from a thread a row to the
 // engine's kernel, each level checked in double before it is timed.
-//
-//   bazel run -c opt //kernels/ladder/rms_norm -- [--json FILE] [--level N] [--quick]
 #include <cuda_bf16.h>
 
-#include <cstdio>
-#include <exception>
 #include <string>
 #include <vector>
 
 #include "kernels/cuda/check.h"
 #include "kernels/ladder/harness.h"
-#include "kernels/ladder/rms_norm/levels.h"
+#include "kernels/ladder/rms_norm/rms_norm.h"
 
-namespace aios::ladder {
+namespace aios::ladder::rms_norm {
 namespace {
 
 struct Level {
@@ -84,10 +80,9 @@ double Check(const Level& level, int n_rows, int d_model) {
   return error;
 }
 
-void Main(const Flags& flags) {
-  const Limits limits = MeasureLimits(/*with_gemm=*/false);
-  std::printf("%s: read %.2f TB/s, copy %.2f TB/s\n", limits.device.c_str(),
-              limits.read_bytes_s * 1e-12, limits.copy_bytes_s * 1e-12);
+}  // namespace
+
+std::vector<Row> RunRmsNormLadder(const Limits& limits, const Flags& flags) {
   std::vector<Row> rows;
   std::vector<int> sizes = {16384, 256, 1};
   if (flags.quick) sizes = {16384};
@@ -114,19 +109,7 @@ void Main(const Flags& flags) {
                       .memory_bound = true});
     }
   }
-  Print(rows);
-  if (!flags.json.empty()) WriteJson(flags.json, limits, rows);
+  return rows;
 }
 
-}  // namespace
-}  // namespace aios::ladder
-
-int main(int argc, char** argv) {
-  const aios::ladder::Flags flags = aios::ladder::ParseFlags(argc, argv);
-  try {
-    aios::ladder::Main(flags);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "ladder_rms_norm: %s\n", e.what());
-    return 1;
-  }
-}
+}  // namespace aios::ladder::rms_norm
