@@ -1,0 +1,203 @@
+// Attention over a paged KV cache: what prefill and decode reach, in TFLOP/s and TB/s.
+//
+//     bench_attention [--json FILE]
+//
+// The same shapes through PyTorch's FlashAttention-2 and cuDNN: attention_peers.py. Times are
+// medians over replays of a CUDA graph of several launches, so that the host's cost is in none.
+// FLOPs are 4 head_dim for each head and each pair of a query and a key it sees.
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_prefill_sm90.h"
+#include "kernels/cuda/check.h"
+
+namespace aios::kernels::cuda {
+namespace {
+
+struct Case {
+  int n_seqs, n_rows, kv_length;  // of each sequence
+  int n_heads, n_kv_heads, head_dim;
+  int page_size = 64;
+};
+
+constexpr Case kPrefill[] = {
+    {1, 8192, 8192, 32, 32, 128},     {1, 2048, 2048, 32, 32, 128}, {4, 4096, 4096, 32, 32, 128},
+    {1, 8192, 8192, 32, 8, 128},      {1, 2048, 2048, 32, 8, 128},  {4, 4096, 4096, 32, 8, 128},
+    {1, 512, 512, 32, 8, 128},        {16, 512, 512, 32, 8, 128},   {1, 16384, 16384, 32, 8, 128},
+    {1, 512, 8192, 32, 8, 128},       {1, 2048, 16384, 32, 8, 128}, {1, 8192, 8192, 32, 8, 128, 16},
+    {1, 8192, 8192, 32, 8, 128, 256}, {1, 8192, 8192, 32, 32, 64},  {4, 2048, 2048, 32, 8, 64},
+};
+
+class Buffer {
+ public:
+  explicit Buffer(size_t n_bytes) { AIOS_CUDA_CHECK(cudaMalloc(&data_, n_bytes)); }
+  template <typename T>
+  explicit Buffer(const std::vector<T>& host) : Buffer(host.size() * sizeof(T)) {
+    AIOS_CUDA_CHECK(
+        cudaMemcpy(data_, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { cudaFree(data_); }
+  void* data() const { return data_; }
+
+ private:
+  void* data_ = nullptr;
+};
+
+// Roughly normal (a sum of four uniform numbers), from a hash of the index: zeros would run faster
+// than real numbers.
+__global__ void FillRandom(__nv_bfloat16* to, size_t n, uint32_t seed) {
+  for (size_t i = blockIdx.x * size_t{blockDim.x} + threadIdx.x; i < n;
+       i += size_t{gridDim.x} * blockDim.x) {
+    uint64_t x = (i + 1) * 0x9E3779B97F4A7C15ull + seed;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+    x ^= x >> 31;
+    float sum = 0;
+    for (int part = 0; part < 4; ++part) sum += static_cast<float>(x >> (16 * part) & 0xFFFF);
+    to[i] = __float2bfloat16((sum / 65536 - 2) * 1.7320508f);
+  }
+}
+
+double MedianSeconds(const std::function<void(cudaStream_t)>& launch) {
+  cudaStream_t stream;
+  AIOS_CUDA_CHECK(cudaStreamCreate(&stream));
+  launch(stream);
+  AIOS_CUDA_CHECK(cudaStreamSynchronize(stream));
+  constexpr int kLaunches = 5;
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  AIOS_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  for (int i = 0; i < kLaunches; ++i) launch(stream);
+  AIOS_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
+  AIOS_CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
+  cudaEvent_t begin, end;
+  AIOS_CUDA_CHECK(cudaEventCreate(&begin));
+  AIOS_CUDA_CHECK(cudaEventCreate(&end));
+  // For 0.2 s: clocks settle. The first quarter warms up.
+  std::vector<float> times;
+  for (float total = 0; total < 200 || times.size() < 11;) {
+    AIOS_CUDA_CHECK(cudaEventRecord(begin, stream));
+    AIOS_CUDA_CHECK(cudaGraphLaunch(executable, stream));
+    AIOS_CUDA_CHECK(cudaEventRecord(end, stream));
+    AIOS_CUDA_CHECK(cudaEventSynchronize(end));
+    float milliseconds = 0;
+    AIOS_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, begin, end));
+    total += milliseconds;
+    if (total > 50) times.push_back(milliseconds);
+  }
+  AIOS_CUDA_CHECK(cudaEventDestroy(begin));
+  AIOS_CUDA_CHECK(cudaEventDestroy(end));
+  AIOS_CUDA_CHECK(cudaGraphExecDestroy(executable));
+  AIOS_CUDA_CHECK(cudaGraphDestroy(graph));
+  AIOS_CUDA_CHECK(cudaStreamDestroy(stream));
+  const auto middle = times.begin() + times.size() / 2;
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle * 1e-3 / kLaunches;
+}
+
+using Attend = std::function<void(const AttentionArgs&, cudaStream_t)>;
+
+double Seconds(const Case& c, const Attend& attend, size_t workspace_bytes) {
+  const int pages_per_seq = (c.kv_length + c.page_size - 1) / c.page_size;
+  const size_t n_pages = static_cast<size_t>(pages_per_seq) * c.n_seqs;
+  const size_t n_q = static_cast<size_t>(c.n_seqs) * c.n_rows * c.n_heads * c.head_dim;
+  const size_t n_kv = n_pages * c.n_kv_heads * c.page_size * c.head_dim;
+  const Buffer q(2 * n_q), k(2 * n_kv), v(2 * n_kv), out(2 * n_q), workspace(workspace_bytes + 256);
+  FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(q.data()), n_q, 1);
+  FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(k.data()), n_kv, 2);
+  FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(v.data()), n_kv, 3);
+  AIOS_CUDA_CHECK_LAUNCH();
+  std::vector<int32_t> table(n_pages), offsets, lengths(c.n_seqs, c.kv_length);
+  std::iota(table.begin(), table.end(), 0);
+  std::shuffle(table.begin(), table.end(), std::mt19937(1));
+  for (int s = 0; s <= c.n_seqs; ++s) offsets.push_back(s * c.n_rows);
+  const Buffer device_table(table), device_offsets(offsets), device_lengths(lengths);
+  const AttentionArgs args{
+      .dtype = Format::kBF16,
+      .q = q.data(),
+      .k_pages = k.data(),
+      .v_pages = v.data(),
+      .out = out.data(),
+      .page_table = static_cast<const int32_t*>(device_table.data()),
+      .page_table_stride = pages_per_seq,
+      .seq_offsets = static_cast<const int32_t*>(device_offsets.data()),
+      .kv_lengths = static_cast<const int32_t*>(device_lengths.data()),
+      .n_seqs = c.n_seqs,
+      .n_tokens = c.n_seqs * c.n_rows,
+      .max_rows = c.n_rows,
+      .max_kv_length = c.kv_length,
+      .page_size = c.page_size,
+      .n_heads = c.n_heads,
+      .n_kv_heads = c.n_kv_heads,
+      .head_dim = c.head_dim,
+      .scale = 1 / std::sqrt(static_cast<float>(c.head_dim)),
+      .workspace = workspace.data(),
+      .workspace_bytes = workspace_bytes + 256,
+  };
+  return MedianSeconds([&](cudaStream_t stream) { attend(args, stream); });
+}
+
+double Flops(const Case& c) {
+  const double rows = c.n_rows, before = c.kv_length - c.n_rows;
+  return 4.0 * c.head_dim * c.n_heads * c.n_seqs * (rows * before + rows * rows / 2);
+}
+
+int Main(int argc, char** argv) {
+  std::string json;
+  if (argc == 3 && std::strcmp(argv[1], "--json") == 0) json = argv[2];
+  cudaDeviceProp properties;
+  AIOS_CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
+  std::string rows;
+  std::printf("%s, bf16, causal\n%5s %6s %6s %7s %8s %5s %9s %9s\n", properties.name, "seqs",
+              "rows", "keys", "heads", "head_dim", "page", "us", "TFLOP/s");
+  for (const Case& c : kPrefill) {
+    const double seconds = Seconds(
+        c,
+        [](const AttentionArgs& args, cudaStream_t stream) { AttentionPrefillSm90(args, stream); },
+        0);
+    const double tflops = Flops(c) / seconds * 1e-12;
+    std::printf("%5d %6d %6d %4d/%2d %8d %5d %9.1f %9.1f\n", c.n_seqs, c.n_rows, c.kv_length,
+                c.n_heads, c.n_kv_heads, c.head_dim, c.page_size, seconds * 1e6, tflops);
+    std::fflush(stdout);
+    char row[256];
+    std::snprintf(row, sizeof(row),
+                  "%s\n  {\"n_seqs\": %d, \"n_rows\": %d, \"kv_length\": %d, \"n_heads\": %d, "
+                  "\"n_kv_heads\": %d, \"head_dim\": %d, \"page_size\": %d, \"us\": %.2f, "
+                  "\"tflops\": %.1f}",
+                  rows.empty() ? "" : ",", c.n_seqs, c.n_rows, c.kv_length, c.n_heads, c.n_kv_heads,
+                  c.head_dim, c.page_size, seconds * 1e6, tflops);
+    rows += row;
+  }
+  if (!json.empty()) {
+    std::ofstream(json) << "{\"device\": \"" << properties.name << "\", \"prefill\": [" << rows
+                        << "\n]}\n";
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace aios::kernels::cuda
+
+int main(int argc, char** argv) {
+  try {
+    return aios::kernels::cuda::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_attention: %s\n", error.what());
+    return 1;
+  }
+}
