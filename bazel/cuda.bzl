@@ -121,7 +121,7 @@ def _cuda_target(rule, name, srcs, hdrs, deps, copts, nvcc_copts, **kwargs):
         kwargs["hdrs"] = hdrs
     rule(
         name = name,
-        srcs = [s for s in srcs if s not in cuda_srcs] + ([":%s.objects" % name] if cuda_srcs else []),
+        srcs = [s for s in srcs if not s.endswith(".cu") and not s.endswith(".cuh")] + ([":%s.objects" % name] if cuda_srcs else []),
         copts = copts,
         deps = deps,
         **dict(kwargs, **common)

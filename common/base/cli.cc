@@ -69,6 +69,13 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->check(CLI::IsMember({"auto", "f32", "bf16"}))
       ->capture_default_str()
       ->group(model);
+  app.add_option("--device", flags.device, "Which GPU, counted from 0")
+      ->check(CLI::Range(0, 1023).description(""))
+      ->capture_default_str()
+      ->group(model);
+  app.add_flag("--deterministic", flags.deterministic,
+               "On a GPU, choose no faster way that depends on what else is in a batch")
+      ->group(model);
   app.add_option("--threads", flags.threads, "CPU threads. Default: one for each core")
       ->check(CLI::Range(1, 1024).description(""))
       ->group(model);

@@ -18,6 +18,8 @@ struct LessonFlags {
   std::string random_weights;  // the name of a shape; empty: none
   std::string backend = "auto";
   std::string dtype = "auto";
+  int device = 0;  // which GPU
+  bool deterministic = false;
   int threads = 0;  // 0: one for each core
   std::vector<std::string> prompts;
   std::string prompts_file;

@@ -191,6 +191,12 @@ std::string Lesson::NameOf(TokenId token) const {
   return Quoted(tokenizer_->TokenBytes(token));
 }
 
+int64_t Lesson::longest_sequence() const {
+  size_t longest = 0;
+  for (const Prompt& prompt : prompts_) longest = std::max(longest, prompt.ids.size());
+  return std::min(static_cast<int64_t>(longest) + request_.max_new_tokens, request_.max_context);
+}
+
 const Run& Lesson::Generate(Run run, const NextLogits& next_logits) {
   request_.interrupt = &InterruptFlag();
   for (const Prompt& prompt : prompts_) {

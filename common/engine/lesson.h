@@ -36,6 +36,8 @@ class Lesson {
   std::string NameOf(TokenId token) const;
   // What Generate asks for, but for the prompt.
   const GenerationRequest& request() const { return request_; }
+  // Tokens of the longest prompt and its answer together, at most.
+  int64_t longest_sequence() const;
   int n_threads() const { return report_.n_threads; }
   Report& report() { return report_; }
 
