@@ -119,9 +119,7 @@ Table RunLadder(const Options& options) {
   const int n_cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   Table table;
   table.options = options;
-  if (options.n_threads == 0) {
-    table.options.n_threads = n_cores;
-  }
+  if (options.n_threads == 0) table.options.n_threads = n_cores;
   table.core_gflop_s = MeasurePeak(1) / 1e9;
   table.peak_gflop_s = MeasurePeak(n_cores) / 1e9;
 

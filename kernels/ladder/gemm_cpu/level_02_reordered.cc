@@ -10,8 +10,8 @@
 // stores y, 12 bytes for 2 FLOPs, and many cores store one vector a cycle: 8 FLOPs a cycle at best.
 // A row of y stays in the L1 cache, but all of wt passes by once for each row of x: m * 4 n k
 // bytes, 2 for each FLOP. At m = n = k = 768 that is 1.8 GB for 0.9 GFLOP, out of whichever cache
-// holds 2.4 MB. A cache brings that in time; DRAM does not: a Zen 4 core does 23 GFLOP/s up to
-// 1536, where wt has 9 MB, and 16 at 2048.
+// holds 2.4 MB. A quiet L3 brings that in time, DRAM does not: one Zen 4 core did 23 GFLOP/s at
+// 1536, where wt has 9 MB, 16 at 2048, and 14 at any size while neighbours used the same L3.
 #include <vector>
 
 #include "kernels/ladder/gemm_cpu/levels.h"

@@ -15,10 +15,10 @@
 // would be n floats apart, which at n = 1024 is 4 KB, and addresses 4 KB apart share one set of the
 // L1 cache, which holds 8 or 12 of them.
 //
-// How much that gains depends on what W cost before. Level 2's SSE2 asks for so little that the
-// prefetchers of a cache which holds all of W bring it in time: 1.1 times at 768 (Zen 4). At 2048,
-// where W's 16 MB come from farther away, it is 1.5 times. The next level eats four times as much
-// in the same time, and would starve without blocks.
+// How much that gains depends on what W cost before. Level 2's SSE2 asks for so little that a quiet
+// L3 which holds all of W brings it in time: 1.1 times at 768 (Zen 4). Where W's 16 MB come from
+// farther away, at 2048, it is 1.5 times, and where neighbours use the same L3, 1.8 times. The next
+// level eats four times as much in the same time, and would starve without blocks.
 //
 // What limits it now. Four products of SSE2 still cost two loads and a store, though in L1: 8 FLOPs
 // a cycle at best.
