@@ -4,15 +4,23 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/cuda/ampere.cuh"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_common.cuh"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/pdl.cuh"
 
 namespace aios::kernels::cuda {
 namespace {
 
-// A block folds the chunks of one row of a split sequence, a thread a column.
-// Grid: [packed rows, n_kv_heads, n_seqs].
+// A block folds the chunks of one row of a split sequence, a thread a column. The chain of folds is
+// short on arithmetic (one fused multiply-add a chunk) and would be long on waiting: so the values
+// of 64 chunks are asked for at once, and while they are on their way each warp computes the
+// factors of these chunks, two a lane. The maximum before a chunk is an exact prefix, so that the
+// factors are those of RowFold::Begin, called chunk after chunk. Grid: [packed rows, n_kv_heads,
+// n_seqs].
+constexpr int kFoldChunks = 64;
+
 template <typename T>
 __global__ void FoldChunksKernel(AttentionArgs args, Partials partials) {
   const int group = args.n_heads / args.n_kv_heads;
@@ -20,34 +28,81 @@ __global__ void FoldChunksKernel(AttentionArgs args, Partials partials) {
   const int kv_head = blockIdx.y;
   const Sequence sequence = LoadSequence(args, blockIdx.z);
   const int n_rows = sequence.n_rows * group;
+  WaitForPreviousKernel();  // The batch's arrays are older than it.
   if (n_rows > kSplitRows || row >= n_rows) return;
 
+  extern __shared__ __align__(16) float values[];  // [kFoldChunks, head_dim]
   const int n_chunks = (sequence.KeysOfRow(row, group) + kChunkKeys - 1) / kChunkKeys;
-  const int64_t first =
+  const int64_t first_slot =
       partials.Slot(static_cast<int64_t>(sequence.index) * args.n_kv_heads + kv_head, 0, row);
+  const int units = args.head_dim / 4;  // of 16 bytes
+  const int column = min(static_cast<int>(threadIdx.x), args.head_dim - 1);
+  const int lane = threadIdx.x % 32;
   RowFold fold;
   float total = 0;
+  for (int first = 0; first < n_chunks; first += kFoldChunks) {
+    const int n = min(n_chunks - first, kFoldChunks);
+    for (int i = threadIdx.x; i < n * units; i += blockDim.x) {
+      const int64_t slot = first_slot + static_cast<int64_t>(first + i / units) * partials.n_rows;
+      CopyAsync16(SharedAddress(values + i * 4),
+                  partials.values + slot * args.head_dim + i % units * 4, true);
+    }
+    CommitCopies();
+    float2 stats[2] = {{-INFINITY, 0}, {-INFINITY, 0}};  // Past the last chunk: changes nothing.
+    for (int half = 0; half < 2; ++half) {
+      const int chunk = half * 32 + lane;
+      if (chunk < n) {
+        stats[half] =
+            partials.stats[first_slot + static_cast<int64_t>(first + chunk) * partials.n_rows];
+      }
+    }
+    WaitForCopies<0>();
+    __syncthreads();
+
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float max = fmaxf(stats[half].x, fold.max);  // Becomes that of all chunks to the lane's.
+      for (int offset = 1; offset < 32; offset *= 2) {
+        const float other = __shfl_up_sync(~0u, max, offset);
+        if (lane >= offset) max = fmaxf(max, other);
+      }
+      const float max_before = __shfl_up_sync(~0u, max, 1);
+      RowFold of_lane = fold;
+      if (lane > 0) of_lane.max = max_before;
+      of_lane.Begin(stats[half].x, stats[half].y);  // For its factors.
+      const int n_half = min(n - half * 32, 32);
 #pragma unroll 8
-  for (int chunk = 0; chunk < n_chunks; ++chunk) {
-    const int64_t slot = first + static_cast<int64_t>(chunk) * partials.n_rows;
-    const float2 stats = partials.stats[slot];
-    const float value = partials.values[slot * args.head_dim + threadIdx.x];
-    fold.Begin(stats.x, stats.y);
-    total = fold.Fold(total, value);
+      for (int i = 0; i < n_half; ++i) {
+        fold.keep = __shfl_sync(~0u, of_lane.keep, i);
+        fold.take = __shfl_sync(~0u, of_lane.take, i);
+        fold.sum = fold.Fold(fold.sum, __shfl_sync(~0u, stats[half].y, i));
+        total = fold.Fold(total, values[(half * 32 + i) * args.head_dim + column]);
+      }
+      fold.max = __shfl_sync(~0u, max, 31);
+    }
+    __syncthreads();  // All have done with the values.
   }
-  static_cast<T*>(args.out)[RowOffset(args, sequence, kv_head, row) + threadIdx.x] =
-      static_cast<T>(__fmul_rn(total, fold.Normalizer()));
+  if (threadIdx.x < args.head_dim) {
+    static_cast<T*>(args.out)[RowOffset(args, sequence, kv_head, row) + column] =
+        static_cast<T>(__fmul_rn(total, fold.Normalizer()));
+  }
 }
 
 void LaunchFold(const AttentionArgs& args, cudaStream_t stream) {
   const Partials partials = PartialsIn(args);
   const dim3 grid(partials.n_rows, args.n_kv_heads, args.n_seqs);
-  if (args.dtype == Format::kF32) {
-    FoldChunksKernel<float><<<grid, args.head_dim, 0, stream>>>(args, partials);
-  } else {
-    FoldChunksKernel<__nv_bfloat16><<<grid, args.head_dim, 0, stream>>>(args, partials);
-  }
-  AIOS_CUDA_CHECK_LAUNCH();
+  const int n_threads = CeilDiv(args.head_dim, 32) * 32;
+  const int shared_bytes = std::min(partials.n_chunks, kFoldChunks) * args.head_dim * sizeof(float);
+  const auto kernel =
+      args.dtype == Format::kF32 ? FoldChunksKernel<float> : FoldChunksKernel<__nv_bfloat16>;
+  AIOS_CUDA_CHECK(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
+  Launch(kernel,
+         {.grid = grid,
+          .block = dim3(n_threads),
+          .shared_bytes = static_cast<size_t>(shared_bytes),
+          .overlap_previous = true},
+         stream, args, partials);
 }
 
 void Require(bool condition, const char* what) {
@@ -90,7 +145,11 @@ void Attention(const AttentionArgs& args, cudaStream_t stream) {
   AIOS_CUDA_CHECK(cudaGetDevice(&device));
   AIOS_CUDA_CHECK(cudaDeviceGetAttribute(&plan.n_sms, cudaDevAttrMultiProcessorCount, device));
 
-  LaunchGenericAttention(args, plan, stream);
+  if (MmaAttentionSupports(args)) {
+    LaunchMmaAttention(args, plan, stream);
+  } else {
+    LaunchGenericAttention(args, plan, stream);
+  }
   if (plan.split) LaunchFold(args, stream);
 }
 

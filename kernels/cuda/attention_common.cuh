@@ -145,7 +145,7 @@ struct RowFold {
     const float new_max = fmaxf(max, chunk_max);
     keep = Rescale(max, new_max);
     take = Rescale(chunk_max, new_max);
-    sum = __fmaf_rn(sum, keep, __fmul_rn(chunk_sum, take));
+    sum = Fold(sum, chunk_sum);
     max = new_max;
   }
   __device__ float Fold(float acc, float chunk) const {
@@ -198,7 +198,7 @@ struct AttentionPlan {
 
 void LaunchGenericAttention(const AttentionArgs& args, const AttentionPlan& plan,
                             cudaStream_t stream);
-bool MmaAttentionSupports(int head_dim);
+bool MmaAttentionSupports(const AttentionArgs& args);
 void LaunchMmaAttention(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream);
 
 }  // namespace aios::kernels::cuda

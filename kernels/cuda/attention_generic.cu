@@ -13,6 +13,7 @@
 
 #include "kernels/cuda/attention_common.cuh"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/pdl.cuh"
 
 namespace aios::kernels::cuda {
 namespace {
@@ -113,6 +114,7 @@ __global__ void __launch_bounds__(kThreads)
   if constexpr (kSplit) {
     sequence = LoadSequence(args, blockIdx.z);
     if (sequence.n_rows * group > kSplitRows) return;
+    LetNextKernelStart();  // The fold, which waits for our results.
     first_chunk = blockIdx.x * chunks_per_block;
   } else {
     // The last tiles have the most keys: they start first.
@@ -297,7 +299,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T, int kRowsPerThread, int kColumns, bool kSplit>
-void Launch(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream) {
+void LaunchKernel(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream) {
   constexpr int kTileRows = kLanes * kRowsPerThread;
   const int group = args.n_heads / args.n_kv_heads;
   const Partials partials = PartialsIn(args);
@@ -326,8 +328,8 @@ void LaunchBoth(const AttentionArgs& args, const AttentionPlan& plan, cudaStream
   // With 256 columns, 64 rows would need 128 KiB of shared memory and as many registers as there
   // are.
   constexpr int kWholeRows = kColumns == 4 ? 2 : 4;
-  if (plan.split) Launch<T, 1, kColumns, true>(args, plan, stream);
-  if (plan.whole) Launch<T, kWholeRows, kColumns, false>(args, plan, stream);
+  if (plan.split) LaunchKernel<T, 1, kColumns, true>(args, plan, stream);
+  if (plan.whole) LaunchKernel<T, kWholeRows, kColumns, false>(args, plan, stream);
 }
 
 template <typename T>
