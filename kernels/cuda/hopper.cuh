@@ -105,12 +105,15 @@ __device__ inline void Arrive(uint64_t* barrier) {
 }
 
 // Arrives at the barrier at the same place in the shared memory of block `rank` of the cluster.
+// That orders none of this thread's own loads and stores for the other block. `.release.cluster`
+// would, by waiting for all of them: MEMBAR.ALL.GPU, hundreds of cycles. Nothing of the kind is
+// needed to say that wgmma has read a stage, once WgmmaWait has returned.
 __device__ inline void ArriveRemote(uint64_t* barrier, uint32_t rank) {
   asm volatile(
       "{\n"
       ".reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
+      "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [remote];\n"
       "}" ::"r"(SharedAddress(barrier)),
       "r"(rank)
       : "memory");
@@ -138,28 +141,8 @@ __device__ inline bool TryWait(uint64_t* barrier, uint32_t parity) {
   return done != 0;
 }
 
-// The same, where the arrivals that count come from other blocks of the cluster (ArriveRemote).
-__device__ inline bool TryWaitCluster(uint64_t* barrier, uint32_t parity) {
-  uint32_t done;
-  asm volatile(
-      "{\n"
-      ".reg .pred done;\n"
-      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%1], %2;\n"
-      "selp.u32 %0, 1, 0, done;\n"
-      "}"
-      : "=r"(done)
-      : "r"(SharedAddress(barrier)), "r"(parity)
-      : "memory");
-  return done != 0;
-}
-
 __device__ inline void Wait(uint64_t* barrier, uint32_t parity) {
   while (!TryWait(barrier, parity)) {
-  }
-}
-
-__device__ inline void WaitCluster(uint64_t* barrier, uint32_t parity) {
-  while (!TryWaitCluster(barrier, parity)) {
   }
 }
 

@@ -49,36 +49,39 @@ constexpr int kPanelBytes = 64 * 64 * 2;
 constexpr int kPanels = 2;
 constexpr int kSharedBytes = 1024 + kStages * kStageBytes + kConsumers * kPanels * kPanelBytes;
 
-// The tiles of C (of 256 x 256, one a cluster) in the order in which they are taken.
+// The tiles of C (of kRows x kColumns, one a cluster) in the order in which they are taken.
+template <int kRows, int kColumns, int kGroupRows>
 struct TileOrder {
   int n_rows, n_columns;  // in tiles
   __host__ __device__ TileOrder(int m, int n)
-      : n_rows((m + kCluster * kTileM - 1) / (kCluster * kTileM)),
-        n_columns((n + kTileN - 1) / kTileN) {}
+      : n_rows((m + kRows - 1) / kRows), n_columns((n + kColumns - 1) / kColumns) {}
   __host__ __device__ int size() const { return n_rows * n_columns; }
   __device__ void Find(int i, int* row, int* column) const {
-    const int first_row = i / (kGroup * n_columns) * kGroup;
-    const int rows = min(kGroup, n_rows - first_row);  // the last group may be lower
+    const int first_row = i / (kGroupRows * n_columns) * kGroupRows;
+    const int rows = min(kGroupRows, n_rows - first_row);  // the last group may be lower
     const int within = i - first_row * n_columns;
     *row = first_row + within % rows;
     *column = within / rows;
   }
 };
 
-// Where the ring stands: step `i` of all steps of all tiles that this block takes.
+using ClusterTiles = TileOrder<kCluster * kTileM, kTileN, kGroup>;
+
+// Where the ring stands, counted through all steps of all tiles that this block takes.
+template <int kLength>
 struct RingPlace {
   int stage = 0;
   uint32_t parity = 0;  // of the round through the ring
   __device__ void Next() {
-    if (++stage == kStages) stage = 0, parity ^= 1;
+    if (++stage == kLength) stage = 0, parity ^= 1;
   }
 };
 
-__global__ __cluster_dims__(kCluster, 1, 1)
-    __launch_bounds__(kThreads, 1) void PersistentKernel(const __grid_constant__ CUtensorMap a_map,
-                                                         const __grid_constant__ CUtensorMap b_map,
-                                                         const __grid_constant__ CUtensorMap c_map,
-                                                         int m, int n, int k) {
+__global__ __launch_bounds__(kThreads,
+                             1) void PersistentKernel(const __grid_constant__ CUtensorMap a_map,
+                                                      const __grid_constant__ CUtensorMap b_map,
+                                                      const __grid_constant__ CUtensorMap c_map,
+                                                      int m, int n, int k) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   extern __shared__ uint8_t shared[];
   // The same offset in both blocks: a multicast writes to the same place in each.
@@ -95,10 +98,10 @@ __global__ __cluster_dims__(kCluster, 1, 1)
   ClusterSync();
 
   const int rank = static_cast<int>(ClusterRank());
-  const TileOrder order(m, n);
+  const ClusterTiles order(m, n);
   const int cluster = blockIdx.x / kCluster, n_clusters = gridDim.x / kCluster;
   const int n_steps = (k + kTileK - 1) / kTileK;
-  RingPlace at;
+  RingPlace<kStages> at;
   if (threadIdx.x < 128) {  // the producer's warpgroup
     DecreaseRegisters<40>();
     if (threadIdx.x == 0) {
@@ -109,7 +112,7 @@ __global__ __cluster_dims__(kCluster, 1, 1)
         const int first_a = (row * kCluster + rank) * kTileM;
         const int first_b = column * kTileN + rank * kHalf;
         for (int step = 0; step < n_steps; ++step, at.Next()) {
-          WaitCluster(&empty[at.stage], at.parity ^ 1);
+          Wait(&empty[at.stage], at.parity ^ 1);
           uint64_t* const barrier = &full[at.stage];
           uint8_t* const stage = stages + at.stage * kStageBytes;
           ArriveExpectTx(barrier, kStageBytes);  // A, my half of B and the other block's
@@ -196,9 +199,20 @@ void Launch(const GemmArgs& g, cudaStream_t stream) {
   int device = 0, n_sms = 0;
   AIOS_CUDA_CHECK(cudaGetDevice(&device));
   AIOS_CUDA_CHECK(cudaDeviceGetAttribute(&n_sms, cudaDevAttrMultiProcessorCount, device));
-  const int n_clusters = std::min(TileOrder(g.m, g.n).size(), n_sms / kCluster);
-  PersistentKernel<<<n_clusters * kCluster, kThreads, kSharedBytes, stream>>>(a_map, b_map, c_map,
-                                                                              g.m, g.n, g.k);
+  const int n_clusters = std::min(ClusterTiles(g.m, g.n).size(), n_sms / kCluster);
+  // In pairs: <<<>>> cannot say that.
+  cudaLaunchAttribute pairs = {};
+  pairs.id = cudaLaunchAttributeClusterDimension;
+  pairs.val.clusterDim.x = kCluster, pairs.val.clusterDim.y = 1, pairs.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(n_clusters * kCluster);
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = kSharedBytes;
+  config.stream = stream;
+  config.attrs = &pairs;
+  config.numAttrs = 1;
+  AIOS_CUDA_CHECK(
+      cudaLaunchKernelEx(&config, PersistentKernel, a_map, b_map, c_map, g.m, g.n, g.k));
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
