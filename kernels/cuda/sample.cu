@@ -1,0 +1,654 @@
+// Sampling sorts the vocabulary by logit in its definition, and must not in its execution. What is
+// needed of the order is only where it crosses certain sums: the k-th token (top-k), the token at
+// which the weights reach top_p, the token in which the draw falls.
+//
+// A row is the work of a cluster of blocks (Hopper's: blocks that run together and can read each
+// other's shared memory). They bring its logits into their shared memory, once; all that follows
+// reads them there:
+//
+//   1. The best token. Greedy ends here.
+//   2. top_k up to kMaxTopK: the k-th best of the threads' own best is a floor under the k-th best
+//   of
+//      all. The few logits above the floor are gathered in the first block, sorted, and sampled as
+//      on the host, in double.
+//   3. Else: a histogram over logits, equally wide bins down from the best, with the number of
+//      tokens and the sum of weights of each. A bin that has the crossing (Select) is gathered and
+//      sorted; a bin that has too many tokens for that is first split again, by the bits of the
+//      logits and at last of the ids.
+//
+// The weights e^((logit - max) / temperature) are summed as integers (multiples of 2^-42): integers
+// add up to the same in every order, so that atomics do no harm to "the batch must not change the
+// answer", nor does the size of the cluster.
+#include <cooperative_groups.h>
+
+#include <cfloat>
+#include <stdexcept>
+
+#include "kernels/cuda/check.h"
+#include "kernels/cuda/pdl.cuh"
+#include "kernels/cuda/sample.h"
+
+namespace aios::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
+constexpr int kBins = 2 * kThreads;  // each thread looks at two
+constexpr int kBinBits = 10;
+constexpr int kMaxSorted = 2 * kThreads;  // likewise
+constexpr int kMaxTopK = kThreads;        // each thread has one
+constexpr int kMaxCluster = 8;
+constexpr int kWeightBits = 42;  // a weight of 1 is 2^42: 2^20 of them fit in 64 bits
+constexpr unsigned kAllLanes = 0xFFFFFFFF;
+
+// ---- The blocks of a row ------------------------------------------------------------------------
+
+// Before Hopper a row has one block.
+struct Cluster {
+#if __CUDA_ARCH__ >= 900
+  __device__ int rank() const { return cooperative_groups::this_cluster().block_rank(); }
+  __device__ int size() const { return cooperative_groups::this_cluster().num_blocks(); }
+  __device__ void Sync() const { cooperative_groups::this_cluster().sync(); }
+  // What stands at `mine`, in this block's shared memory, as block `rank` has it.
+  template <typename T>
+  __device__ T* At(int rank, T* mine) const {
+    return cooperative_groups::this_cluster().map_shared_rank(mine, rank);
+  }
+#else
+  __device__ int rank() const { return 0; }
+  __device__ int size() const { return 1; }
+  __device__ void Sync() const { __syncthreads(); }
+  template <typename T>
+  __device__ T* At(int, T* mine) const {
+    return mine;
+  }
+#endif
+};
+
+struct Extremes {
+  uint32_t max_key;
+  uint32_t max_id;
+  uint32_t min_key;
+  uint32_t floor_key;  // the smallest of the threads' largest
+  uint32_t damaged;    // a logit is not finite
+};
+
+struct Sums {
+  uint64_t weight;  // of all tokens
+  uint64_t likely;  // of those that are at least min_p times as likely as the best
+};
+
+// The bin in which a sum crosses its target.
+struct Found {
+  uint32_t bin;
+  uint32_t count;          // tokens in it
+  uint64_t count_before;   // tokens in the bins before it
+  uint64_t weight_before;  // their weight
+};
+
+// The token at which a sum crosses its target.
+struct Selected {
+  uint32_t id;
+  uint64_t weight;  // of all up to and with it
+};
+
+struct Shared {
+  // This block's part of the histogram. Weights in two words: shared memory adds no longer ones.
+  uint32_t count[kBins];
+  uint32_t weight_low[kBins];
+  uint32_t weight_high[kBins];
+
+  // In the first block: the whole histogram; tokens to be sorted.
+  uint32_t total_count[kBins];
+  uint64_t total_weight[kBins];
+  uint64_t sorted[kMaxSorted];
+  uint32_t n_gathered;
+
+  // Written by other blocks, read after a Sync.
+  Extremes extremes[kMaxCluster];
+  Sums sums[kMaxCluster];
+  Found found;
+  Selected selected;
+
+  // Of the reductions within this block.
+  Extremes warp_extremes[kWarps];
+  uint64_t warp_sums[kWarps];
+};
+
+// ---- Order --------------------------------------------------------------------------------------
+
+// Larger for larger numbers. -0 is equal to 0, but has other bits; adding 0 makes it 0.
+__device__ __forceinline__ uint32_t KeyOf(float x) {
+  const uint32_t bits = __float_as_uint(x + 0.0F);
+  return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
+}
+__device__ __forceinline__ float NumberOf(uint32_t key) {
+  return __uint_as_float(key & 0x80000000U ? key & 0x7FFFFFFFU : ~key);
+}
+
+// Smaller for better tokens: by logit, then by id.
+__device__ __forceinline__ uint64_t OrderOf(float logit, uint32_t id) {
+  return static_cast<uint64_t>(~KeyOf(logit)) << 32 | id;
+}
+__device__ __forceinline__ float LogitOf(uint64_t order) {
+  return NumberOf(~static_cast<uint32_t>(order >> 32));
+}
+
+// Sorts sorted[0 .. n) (Batcher's bitonic network), after filling it up to a power of two.
+__device__ void SortOrders(uint64_t* sorted, int n) {
+  int size = 2;
+  while (size < n) size *= 2;
+  for (int i = n + threadIdx.x; i < size; i += kThreads) sorted[i] = ~uint64_t{0};
+  __syncthreads();
+  for (int run = 2; run <= size; run *= 2) {
+    for (int distance = run / 2; distance > 0; distance /= 2) {
+      for (int i = threadIdx.x; i < size / 2; i += kThreads) {
+        const int low = i / distance * 2 * distance + i % distance;
+        const int high = low + distance;
+        const uint64_t a = sorted[low];
+        const uint64_t b = sorted[high];
+        const bool ascending = (low & run) == 0;
+        if ((a > b) == ascending) {
+          sorted[low] = b;
+          sorted[high] = a;
+        }
+      }
+      __syncthreads();
+    }
+  }
+}
+
+// ---- Sums within a block ------------------------------------------------------------------------
+
+// The sum of x of this thread and all before it; *total: of all. All threads must call it. scratch:
+// kWarps, free again after the next __syncthreads.
+template <typename T>
+__device__ T Scan(T x, T* scratch, T* total) {
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+  for (int distance = 1; distance < 32; distance *= 2) {
+    const T left = __shfl_up_sync(kAllLanes, x, distance);
+    if (lane >= distance) x += left;
+  }
+  __syncthreads();  // the scratch may still be read
+  if (lane == 31) scratch[warp] = x;
+  __syncthreads();
+  T before = 0;
+  T sum = 0;
+  for (int w = 0; w < kWarps; ++w) {
+    if (w == warp) before = sum;
+    sum += scratch[w];
+  }
+  *total = sum;
+  return before + x;
+}
+
+// ---- The draw -----------------------------------------------------------------------------------
+
+__device__ __forceinline__ uint64_t SplitMix64(uint64_t x) {
+  x += 0x9E3779B97F4A7C15;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+  return x ^ (x >> 31);
+}
+
+// In [0, 1); the same number as the host's.
+__device__ __forceinline__ double UniformDraw(uint64_t seed, uint64_t step) {
+  return static_cast<double>(SplitMix64(SplitMix64(seed) + step) >> 11) * 0x1p-53;
+}
+
+// ---- A row --------------------------------------------------------------------------------------
+
+// A part of the vocabulary that is contiguous in the order.
+struct Region {
+  int level = 0;     // 0: a bin of logits; above: that, split by level * kBinBits bits of the order
+  uint32_t bin = 0;  // of the first level
+  uint64_t prefix = 0;  // level * kBinBits leading bits of the order
+};
+
+struct Row {
+  Cluster cluster;
+  Shared& shared;
+  const SampleParams& params;
+  const float* logits;  // this block's part of the row
+  int n;                // its size
+  uint32_t first_id;    // its first token
+  float best;           // the largest logit
+  float bins_per_unit;
+  float rate_high, rate_low;    // log2(e) / temperature
+  bool histogram_is_whole;      // it stands in shared.total_*
+  uint64_t min_weight;          // min_p
+  uint64_t weight_sum, likely;  // of the whole row, once the histogram was made
+
+  // Bins from the best logit down; the last one has all the rest. Monotone, since each rounding is;
+  // 0 where 0 meets infinity.
+  __device__ uint32_t BinOf(float logit) const {
+    return static_cast<uint32_t>(min(__float2int_rz((best - logit) * bins_per_unit), kBins - 1));
+  }
+
+  // 2^42 e^((logit - max) / temperature), within 2^-22 of itself: the exponent is computed to more
+  // than the 24 bits of an f32, of which e^-20 would show only 19.
+  __device__ uint64_t WeightOf(float logit) const {
+    const float difference = logit - best;
+    if (difference == 0) return uint64_t{1} << kWeightBits;  // whatever the temperature
+    const float taken = logit - difference;                  // Knuth's exact sum: what was lost
+    const float lost = (logit - (difference + taken)) + (taken - best);
+    const float power = difference * rate_high;
+    if (!(power > -(kWeightBits + 2))) return 0;
+    const float more =
+        fmaf(difference, rate_high, -power) + fmaf(lost, rate_high, difference * rate_low);
+    const float weight = exp2f(power) * fmaf(more, 0.6931472F, 1.0F);
+    return __float2ull_rn(weight * static_cast<float>(uint64_t{1} << kWeightBits));
+  }
+
+  __device__ bool Contains(const Region& region, float logit, uint32_t id) const {
+    return BinOf(logit) == region.bin &&
+           (region.level == 0 ||
+            OrderOf(logit, id) >> (64 - region.level * kBinBits) == region.prefix);
+  }
+
+  __device__ void ClearHistogram() {
+    for (int i = threadIdx.x; i < kBins; i += kThreads) {
+      shared.count[i] = shared.weight_low[i] = shared.weight_high[i] = 0;
+    }
+    __syncthreads();
+  }
+
+  // Adds the blocks' histograms up in the first block. Each block does a share of the bins.
+  __device__ void AddHistograms() {
+    cluster.Sync();
+    const int share = kBins / cluster.size();
+    const int end = (cluster.rank() + 1) * share;
+    for (int bin = cluster.rank() * share + threadIdx.x; bin < end; bin += kThreads) {
+      uint32_t count = 0;
+      uint64_t weight = 0;
+      for (int rank = 0; rank < cluster.size(); ++rank) {
+        count += *cluster.At(rank, &shared.count[bin]);
+        weight += *cluster.At(rank, &shared.weight_low[bin]);
+        weight += static_cast<uint64_t>(*cluster.At(rank, &shared.weight_high[bin])) << 32;
+      }
+      *cluster.At(0, &shared.total_count[bin]) = count;
+      *cluster.At(0, &shared.total_weight[bin]) = weight;
+    }
+    cluster.Sync();
+  }
+
+  __device__ void AddToBin(uint32_t bin, uint64_t weight) {
+    atomicAdd(&shared.count[bin], 1U);
+    const auto low = static_cast<uint32_t>(weight);
+    const uint32_t old = atomicAdd(&shared.weight_low[bin], low);
+    const uint32_t carry = old + low < old ? 1 : 0;
+    const uint32_t high = static_cast<uint32_t>(weight >> 32) + carry;
+    if (high != 0) atomicAdd(&shared.weight_high[bin], high);
+  }
+
+  // The histogram of the whole row, and its sums.
+  __device__ void MakeHistogram() {
+    ClearHistogram();
+    uint64_t weights = 0;
+    uint64_t likely_weights = 0;
+    for (int i = threadIdx.x; i < n; i += kThreads) {
+      const uint64_t weight = WeightOf(logits[i]);
+      AddToBin(BinOf(logits[i]), weight);
+      weights += weight;
+      if (weight >= min_weight) likely_weights += weight;
+    }
+    Sums sums;
+    Scan(weights, shared.warp_sums, &sums.weight);
+    Scan(likely_weights, shared.warp_sums, &sums.likely);
+    if (threadIdx.x < cluster.size()) {
+      *cluster.At(threadIdx.x, &shared.sums[cluster.rank()]) = sums;
+    }
+    AddHistograms();
+    weight_sum = likely = 0;
+    for (int rank = 0; rank < cluster.size(); ++rank) {
+      weight_sum += shared.sums[rank].weight;
+      likely += shared.sums[rank].likely;
+    }
+    histogram_is_whole = true;
+  }
+
+  // The histogram of a region by the kBinBits bits of the order that follow those it has.
+  __device__ void SplitHistogram(const Region& region) {
+    ClearHistogram();
+    const int shift = 64 - (region.level + 1) * kBinBits;
+    for (int i = threadIdx.x; i < n; i += kThreads) {
+      if (!Contains(region, logits[i], first_id + i)) continue;
+      const auto bin = static_cast<uint32_t>(OrderOf(logits[i], first_id + i) >> shift);
+      AddToBin(bin % kBins, WeightOf(logits[i]));
+    }
+    AddHistograms();
+    histogram_is_whole = false;
+  }
+
+  // The first bin with which the tokens, or the weights, reach target (or all there are, if that is
+  // less).
+  __device__ Found FindBin(bool by_count, uint64_t target) {
+    if (cluster.rank() == 0) {
+      const int bin = 2 * threadIdx.x;
+      const uint64_t count[2] = {shared.total_count[bin], shared.total_count[bin + 1]};
+      const uint64_t weight[2] = {shared.total_weight[bin], shared.total_weight[bin + 1]};
+      uint64_t all_counts;
+      uint64_t all_weights;
+      uint64_t counts = Scan(count[0] + count[1], shared.warp_sums, &all_counts);
+      uint64_t weights = Scan(weight[0] + weight[1], shared.warp_sums, &all_weights);
+      counts -= count[0] + count[1];
+      weights -= weight[0] + weight[1];
+      target = min(target, by_count ? all_counts : all_weights);
+      for (int i = 0; i < 2; ++i) {
+        const uint64_t before = by_count ? counts : weights;
+        const uint64_t more = by_count ? count[i] : weight[i];
+        if (before < target && before + more >= target) {
+          const Found found = {static_cast<uint32_t>(bin + i), static_cast<uint32_t>(count[i]),
+                               counts, weights};
+          for (int rank = 0; rank < cluster.size(); ++rank) {
+            *cluster.At(rank, &shared.found) = found;
+          }
+        }
+        counts += count[i];
+        weights += weight[i];
+      }
+      if (threadIdx.x == 0) shared.n_gathered = 0;  // for the Gather that follows
+    }
+    cluster.Sync();
+    return shared.found;
+  }
+
+  // Puts the tokens that `wanted` accepts into shared.sorted of the first block, sorted. Returns
+  // how many there are; if more than fit, they are not all there, and not sorted.
+  template <typename Wanted>
+  __device__ int Gather(const Wanted& wanted) {
+    for (int i = threadIdx.x; i < n; i += kThreads) {
+      if (!wanted(logits[i], first_id + i)) continue;
+      const uint32_t at = atomicAdd(cluster.At(0, &shared.n_gathered), 1U);
+      if (at < kMaxSorted) *cluster.At(0, &shared.sorted[at]) = OrderOf(logits[i], first_id + i);
+    }
+    cluster.Sync();
+    const auto n_gathered = static_cast<int>(*cluster.At(0, &shared.n_gathered));
+    if (cluster.rank() == 0 && n_gathered <= kMaxSorted) SortOrders(shared.sorted, n_gathered);
+    return n_gathered;
+  }
+
+  // The first token, in the order, with which the tokens, or the weights, reach target, which is at
+  // least 1 and at most their sum.
+  __device__ Selected Select(bool by_count, uint64_t target) {
+    Region region;
+    uint64_t weight_before = 0;
+    if (!histogram_is_whole) MakeHistogram();
+    while (true) {
+      const Found found = FindBin(by_count, target);
+      target -= by_count ? found.count_before : found.weight_before;
+      weight_before += found.weight_before;
+      if (region.level == 0) {
+        region.bin = found.bin;
+      } else {
+        region.prefix = region.prefix << kBinBits | found.bin;
+      }
+      // The sixth split leaves no more than 16 tokens: they differ in 4 bits of the id.
+      if (found.count <= kMaxSorted) break;
+      SplitHistogram(region);
+      ++region.level;
+    }
+    const int n_gathered =
+        Gather([&](float logit, uint32_t id) { return Contains(region, logit, id); });
+    if (cluster.rank() == 0) {
+      uint64_t weight[2];
+      for (int i = 0; i < 2; ++i) {
+        const int at = 2 * threadIdx.x + i;
+        weight[i] = at < n_gathered ? WeightOf(LogitOf(shared.sorted[at])) : 0;
+      }
+      uint64_t total;
+      uint64_t weights = Scan(weight[0] + weight[1], shared.warp_sums, &total);
+      weights -= weight[0] + weight[1];
+      for (int i = 0; i < 2; ++i) {
+        const auto at = static_cast<uint64_t>(2 * threadIdx.x + i);
+        const uint64_t before = by_count ? at : weights;
+        const uint64_t more = by_count ? (at < n_gathered ? 1 : 0) : weight[i];
+        weights += weight[i];
+        if (before < target && before + more >= target) {
+          const Selected selected = {static_cast<uint32_t>(shared.sorted[at]),
+                                     weight_before + weights};
+          for (int rank = 0; rank < cluster.size(); ++rank) {
+            *cluster.At(rank, &shared.selected) = selected;
+          }
+        }
+      }
+    }
+    cluster.Sync();
+    return shared.selected;
+  }
+
+  // The token, where no more than kMaxTopK are candidates. False if the gathered tokens did not
+  // fit: there are many equal ones. thread_max: of this thread's logits. Only the first block's
+  // *token is set.
+  __device__ bool SampleFromTop(int top_k, bool has_any, float thread_max, float floor,
+                                uint32_t* token) {
+    bins_per_unit = kBins / (best - floor);
+    ClearHistogram();
+    if (has_any) atomicAdd(&shared.count[BinOf(thread_max)], 1U);
+    AddHistograms();
+    const Found found = FindBin(/*by_count=*/true, top_k);
+    // Fewer threads with logits than top_k: then the last bin must do, which has all.
+    const bool enough = found.count_before + found.count >= static_cast<uint64_t>(top_k);
+    const uint32_t last_bin = enough ? found.bin : kBins - 1;
+    const int n_gathered = Gather([&](float logit, uint32_t) { return BinOf(logit) <= last_bin; });
+    if (n_gathered > kMaxSorted) return false;
+    if (cluster.rank() != 0) return true;
+
+    // As on the host, in its precision. Thread i has the i-th best token.
+    const int i = threadIdx.x;
+    const double best_logit = LogitOf(shared.sorted[0]);
+    const double temperature = params.temperature;
+    double weight = 0;
+    if (i < min(top_k, n_gathered)) {
+      weight = exp((LogitOf(shared.sorted[i]) - best_logit) / temperature);
+    }
+    auto* scratch = reinterpret_cast<double*>(shared.warp_sums);
+    double sum;
+    double kept_sum;
+    double unused;
+    const double reached = Scan(weight, scratch, &sum);
+    const bool kept = i == 0 || (reached - weight < params.top_p * sum && weight > 0 &&
+                                 weight >= static_cast<double>(params.min_p));
+    Scan(kept ? weight : 0.0, scratch, &kept_sum);
+    const float probability = kept ? static_cast<float>(weight / kept_sum) : 0.0F;
+    const double right = Scan(static_cast<double>(probability), scratch, &unused);
+    const int n_kept = __syncthreads_count(kept);
+    const int n_left = __syncthreads_count(kept && right <= UniformDraw(params.seed, params.step));
+    *token = static_cast<uint32_t>(shared.sorted[min(n_left, n_kept - 1)]);
+    return true;
+  }
+
+  // The token, by sums over the whole vocabulary.
+  __device__ uint32_t SampleFromAll(int top_k, int vocab_size, float min_logit) {
+    // Fine enough for the last bin to have next to no weight, and the others few tokens; but no
+    // finer than it takes to spread the row over all.
+    bins_per_unit = fmaxf(32 / params.temperature, kBins / (best - min_logit));
+    MakeHistogram();
+    uint64_t kept = weight_sum;
+    if (top_k < vocab_size) kept = Select(/*by_count=*/true, top_k).weight;
+    if (params.top_p < 1) {
+      const double target = ceil(params.top_p * static_cast<double>(kept));
+      kept = Select(false, min(max(static_cast<uint64_t>(target), uint64_t{1}), kept)).weight;
+    }
+    kept = min(kept, likely);
+    const double draw = UniformDraw(params.seed, params.step) * static_cast<double>(kept);
+    return Select(false, min(static_cast<uint64_t>(draw) + 1, kept)).id;
+  }
+};
+
+// What a thread has seen of a row.
+struct Seen {
+  float max = -INFINITY;
+  float min = INFINITY;
+  uint32_t max_id = 0xFFFFFFFF;
+  bool finite = true;
+
+  __device__ void Add(float x, uint32_t id) {  // ids must rise
+    if (x > max) {
+      max = x;
+      max_id = id;
+    }
+    min = fminf(min, x);
+    finite = finite && fabsf(x) <= FLT_MAX;
+  }
+  __device__ bool any() const { return max_id != 0xFFFFFFFF; }
+};
+
+// Reads this block's part, keeps it in `to` unless that is null.
+__device__ Seen ReadLogits(const float* from, int n, uint32_t first_id, bool aligned, float* to) {
+  Seen seen;
+  int i = 0;
+  if (aligned) {
+    constexpr int kInFlight = 8;
+    const int n_quads = n / 4;
+    for (int first = threadIdx.x; first < n_quads; first += kInFlight * kThreads) {
+      float4 quads[kInFlight];
+#pragma unroll
+      for (int j = 0; j < kInFlight; ++j) {
+        const int quad = first + j * kThreads;
+        if (quad < n_quads) quads[j] = reinterpret_cast<const float4*>(from)[quad];
+      }
+#pragma unroll
+      for (int j = 0; j < kInFlight; ++j) {
+        const int quad = first + j * kThreads;
+        if (quad >= n_quads) break;
+        const float4 x = quads[j];
+        const uint32_t id = first_id + 4 * quad;
+        seen.Add(x.x, id);
+        seen.Add(x.y, id + 1);
+        seen.Add(x.z, id + 2);
+        seen.Add(x.w, id + 3);
+        if (to != nullptr) reinterpret_cast<float4*>(to)[quad] = x;
+      }
+    }
+    i = n_quads * 4;
+  }
+  for (i += threadIdx.x; i < n; i += kThreads) {
+    const float x = from[i];
+    seen.Add(x, first_id + i);
+    if (to != nullptr) to[i] = x;
+  }
+  return seen;
+}
+
+__device__ Extremes Fold(const Extremes& mine) {  // over a warp
+  Extremes all;
+  all.max_key = __reduce_max_sync(kAllLanes, mine.max_key);
+  all.max_id = __reduce_min_sync(kAllLanes, mine.max_key == all.max_key ? mine.max_id : 0xFFFFFFFF);
+  all.min_key = __reduce_min_sync(kAllLanes, mine.min_key);
+  all.floor_key = __reduce_min_sync(kAllLanes, mine.floor_key);
+  all.damaged = __reduce_or_sync(kAllLanes, mine.damaged);
+  return all;
+}
+
+// Over the cluster.
+__device__ Extremes FoldAll(const Cluster& cluster, const Seen& seen, Shared& shared) {
+  constexpr Extremes kNothing = {0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0};
+  const int lane = threadIdx.x % 32;
+  Extremes mine = kNothing;
+  if (seen.any()) mine = {KeyOf(seen.max), seen.max_id, KeyOf(seen.min), KeyOf(seen.max), 0};
+  mine.damaged = seen.finite ? 0 : 1;
+  mine = Fold(mine);
+  if (lane == 0) shared.warp_extremes[threadIdx.x / 32] = mine;
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    mine = Fold(lane < kWarps ? shared.warp_extremes[lane] : kNothing);
+    if (lane < cluster.size()) *cluster.At(lane, &shared.extremes[cluster.rank()]) = mine;
+  }
+  cluster.Sync();
+  return Fold(lane < cluster.size() ? shared.extremes[lane] : kNothing);
+}
+
+// Grid: (blocks of a cluster, rows). The dynamic shared memory has a Shared and then, if `staged`,
+// a block's part of the logits.
+__global__ void __launch_bounds__(kThreads, 2)
+    SampleKernel(const SampleArgs args, int part_size, bool staged) {
+  extern __shared__ __align__(16) char memory[];
+  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  const Cluster cluster;
+  WaitForPreviousKernel();
+  const SampleParams params = args.params[blockIdx.y];
+
+  const int first = min(cluster.rank() * part_size, args.vocab_size);
+  const int n = min(part_size, args.vocab_size - first);
+  const float* from = args.logits + static_cast<int64_t>(blockIdx.y) * args.vocab_size + first;
+  float* copy = staged ? reinterpret_cast<float*>(memory + sizeof(Shared)) : nullptr;
+  const bool aligned = reinterpret_cast<uintptr_t>(from) % 16 == 0;
+  const Seen seen = ReadLogits(from, n, first, aligned, copy);
+  const Extremes extremes = FoldAll(cluster, seen, shared);  // after it, all may read `copy`
+
+  uint32_t token = extremes.max_id;
+  if (extremes.damaged != 0) {
+    token = static_cast<uint32_t>(kNoToken);
+  } else if (params.temperature > 0) {
+    const double rate = 1.4426950408889634 / params.temperature;  // log2(e) / temperature
+    const auto rate_high = static_cast<float>(rate);
+    Row row = {.cluster = cluster,
+               .shared = shared,
+               .params = params,
+               .logits = staged ? copy : from,
+               .n = n,
+               .first_id = static_cast<uint32_t>(first),
+               .best = NumberOf(extremes.max_key),
+               .bins_per_unit = 0,
+               .rate_high = rate_high,
+               .rate_low = static_cast<float>(rate - rate_high),
+               .histogram_is_whole = false,
+               .min_weight = static_cast<uint64_t>(
+                   ceil(static_cast<double>(params.min_p) * (uint64_t{1} << kWeightBits))),
+               .weight_sum = 0,
+               .likely = 0};
+    const int top_k = params.top_k > 0 ? min(params.top_k, args.vocab_size) : args.vocab_size;
+    const bool done = top_k <= kMaxTopK && row.SampleFromTop(top_k, seen.any(), seen.max,
+                                                             NumberOf(extremes.floor_key), &token);
+    if (!done) token = row.SampleFromAll(top_k, args.vocab_size, NumberOf(extremes.min_key));
+    cluster.Sync();  // no block may end while another reads its shared memory
+  }
+  if (cluster.rank() == 0 && threadIdx.x == 0) {
+    args.tokens[blockIdx.y] = static_cast<int32_t>(token);
+  }
+}
+
+int Attribute(cudaDeviceAttr attribute) {
+  int device = 0;
+  int value = 0;
+  AIOS_CUDA_CHECK(cudaGetDevice(&device));
+  AIOS_CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
+}
+
+}  // namespace
+
+void Sample(const SampleArgs& args, cudaStream_t stream) {
+  if (args.vocab_size < 1 || args.vocab_size > 1 << 20) {
+    throw std::invalid_argument("Sample: vocab_size must be 1 to 2^20");
+  }
+  if (args.n_rows == 0) return;
+  const bool has_clusters = Attribute(cudaDevAttrComputeCapabilityMajor) >= 9;
+  const int cluster_size = has_clusters ? kMaxCluster : 1;
+  // Whole groups of four, so that all parts are aligned if the row is.
+  const int part_size = (args.vocab_size + 4 * cluster_size - 1) / (4 * cluster_size) * 4;
+  const size_t room = Attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  size_t shared_bytes = sizeof(Shared) + part_size * sizeof(float);
+  const bool staged = shared_bytes <= room;
+  if (!staged) shared_bytes = sizeof(Shared);  // then the logits are read from memory again
+  AIOS_CUDA_CHECK(cudaFuncSetAttribute(SampleKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                       static_cast<int>(shared_bytes)));
+
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {static_cast<unsigned>(cluster_size), 1, 1};
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = args.overlap_previous ? 1 : 0;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(cluster_size, args.n_rows);
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  config.attrs = attributes;
+  config.numAttrs = has_clusters ? 2 : 0;
+  AIOS_CUDA_CHECK(cudaLaunchKernelEx(&config, SampleKernel, args, part_size, staged));
+}
+
+}  // namespace aios::kernels::cuda
