@@ -108,8 +108,10 @@ struct Unpack<BlockF16> {
       const auto bits = hn::LoadU(hn::RebindToUnsigned<decltype(f16)>(), numbers + i);
       return hn::PromoteTo(Floats(), hn::BitCast(f16, bits));
 #else
+      F16 halves[kLanes];
       HWY_ALIGN float out[kLanes];
-      for (int j = 0; j < kLanes; ++j) out[j] = ToF32(numbers[i + j]);
+      std::memcpy(halves, numbers + i, sizeof(halves));  // `numbers` may lie at an odd address
+      for (int j = 0; j < kLanes; ++j) out[j] = ToF32(halves[j]);
       return hn::Load(Floats(), out);
 #endif
     }
