@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <map>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <string>
@@ -278,6 +278,110 @@ INSTANTIATE_TEST_SUITE_P(AllLanes, TinyTest,
                                                           "mistral", "qwen2", "qwen3"),
                                           testing::ValuesIn(kLanes)),
                          NameOf);
+
+// ---- The default model -------------------------------------------------------------------------
+
+constexpr const char* kDefaultModel = "../smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+const char* const kGoldenPrompts[] = {"sky",  "france", "story",   "count",
+                                      "code", "turns",  "unicode", "long"};
+
+// A golden prompt and its answer.
+struct Golden {
+  explicit Golden(const std::string& name)
+      : json(ReadJson("tests/golden/smollm2.json")[name]),
+        prompt(json["prompt"].get<std::vector<int32_t>>()),
+        answer(json["greedy"].get<std::vector<int32_t>>()),
+        sequence(prompt) {
+    sequence.insert(sequence.end(), answer.begin(), answer.end());
+  }
+
+  Json json;
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> answer;
+  std::vector<int32_t> sequence;  // both
+};
+
+class DefaultModelTest : public testing::TestWithParam<Lane> {
+ protected:
+  void SetUp() override {
+    // As a user has it: where a batch is large, the library's product.
+    std::unique_ptr<Backend> backend = MakeBackendOf(GetParam(), /*deterministic=*/false);
+    if (backend == nullptr) GTEST_SKIP() << WhyNoCuda(0);
+    model_ = std::make_unique<Model>(Model::Load(kDefaultModel));
+    engine_ = std::make_unique<Engine>(std::move(backend), *model_, model_->weights(), 640);
+  }
+
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_P(DefaultModelTest, AgreesWithNumpy) {
+  if (!GetParam().exact()) GTEST_SKIP() << "bf16 is held against f32 below";
+  for (const char* name : kGoldenPrompts) {
+    SCOPED_TRACE(name);
+    const Golden golden(name);
+    const std::vector<float> logits =
+        engine_->Forward({{golden.sequence, engine_->PagesOf(1), 0, golden.sequence.size()}});
+    for (size_t i = 0; i < golden.answer.size(); ++i) {
+      const std::span<const float> scores = engine_->Row(logits, golden.prompt.size() - 1 + i);
+      EXPECT_EQ(Sample(scores, {}, i), golden.answer[i]) << "step " << i;
+      const Json& step = golden.json["steps"][i];
+      EXPECT_NEAR(LogSumExp(scores), step["lse"].get<double>(), GetParam().tolerance);
+      for (const Json& top : step["top"]) {
+        EXPECT_NEAR(scores[top[0].get<int32_t>()], top[1].get<double>(), GetParam().tolerance);
+      }
+    }
+  }
+}
+
+TEST_P(DefaultModelTest, GeneratesTheGoldenTokensWithTheCache) {
+  if (!GetParam().exact()) GTEST_SKIP() << "bf16 is held against f32 below";
+  for (const char* name : kGoldenPrompts) {
+    const Golden golden(name);
+    EXPECT_EQ(engine_->Greedy(golden.prompt, golden.answer.size(), /*use_cache=*/true),
+              golden.answer)
+        << name;
+  }
+}
+
+// Shown the golden prompts and answers token by token, how far is this lane's idea of what comes
+// next from the reference model's? KL = sum p (log p - log q), in nats.
+TEST_P(DefaultModelTest, IsCloseToTheReferenceModelUnderTeacherForcing) {
+  const ReferenceModel reference(model_->config(), model_->weights());
+  double kl = 0;
+  int64_t n_positions = 0;
+  int64_t n_same = 0;
+  for (const char* name : kGoldenPrompts) {
+    const Golden golden(name);
+    const auto n = static_cast<int64_t>(golden.sequence.size());
+    const std::vector<float> want = reference.Forward(golden.sequence, n);
+    const std::vector<float> got =
+        engine_->Forward({{golden.sequence, engine_->PagesOf(1), 0, golden.sequence.size()}});
+    for (int64_t i = 0; i < n; ++i) {
+      const std::span<const float> p = engine_->Row(want, i);
+      const std::span<const float> q = engine_->Row(got, i);
+      const double log_p_sum = LogSumExp(p);
+      const double log_q_sum = LogSumExp(q);
+      for (size_t token = 0; token < p.size(); ++token) {
+        const double log_p = p[token] - log_p_sum;
+        kl += std::exp(log_p) * (log_p - (q[token] - log_q_sum));
+      }
+      n_same += Sample(p, {}, 0) == Sample(q, {}, 0) ? 1 : 0;
+      ++n_positions;
+    }
+  }
+  kl /= static_cast<double>(n_positions);
+  const double agreement = static_cast<double>(n_same) / static_cast<double>(n_positions);
+  std::printf("top-1 agreement %.4f, mean KL %.2e nats, %ld positions\n", agreement, kl,
+              static_cast<long>(n_positions));
+  EXPECT_GE(agreement, GetParam().exact() ? 1.0 : 0.98);
+  EXPECT_LE(kl, GetParam().exact() ? 1e-8 : 2e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllLanes, DefaultModelTest, testing::ValuesIn(kLanes),
+                         [](const testing::TestParamInfo<Lane>& info) {
+                           return info.param.backend + "_" + info.param.dtype;
+                         });
 
 }  // namespace
 }  // namespace aios
