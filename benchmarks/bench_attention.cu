@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_prefill_sm90.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/stream.h"
 
 namespace aios::kernels::cuda {
 namespace {
@@ -40,6 +40,17 @@ constexpr Case kPrefill[] = {
     {1, 512, 8192, 32, 8, 128},       {1, 2048, 16384, 32, 8, 128}, {1, 8192, 8192, 32, 8, 128, 16},
     {1, 8192, 8192, 32, 8, 128, 256}, {1, 8192, 8192, 32, 32, 64},  {4, 2048, 2048, 32, 8, 64},
 };
+
+// Bytes of keys and values are all that counts: 32 heads share 8 key heads.
+constexpr Case kDecode[] = {
+    {1, 1, 1024, 32, 8, 128},  {1, 1, 8192, 32, 8, 128},  {1, 1, 32768, 32, 8, 128},
+    {8, 1, 4096, 32, 8, 128},  {32, 1, 2048, 32, 8, 128}, {128, 1, 1024, 32, 8, 128},
+    {64, 1, 8192, 32, 8, 128}, {32, 1, 2048, 32, 8, 64},
+};
+
+double KeyValueBytes(const Case& c) {
+  return 2.0 * c.n_seqs * c.kv_length * c.n_kv_heads * c.head_dim * sizeof(__nv_bfloat16);
+}
 
 class Buffer {
  public:
@@ -73,16 +84,17 @@ __global__ void FillRandom(__nv_bfloat16* to, size_t n, uint32_t seed) {
   }
 }
 
-double MedianSeconds(const std::function<void(cudaStream_t)>& launch) {
+// Of one launch. launch(i, stream) is given i = 0, 1, 2, ..., at least up to n_inputs - 1.
+double MedianSeconds(int n_inputs, const std::function<void(int, cudaStream_t)>& launch) {
   cudaStream_t stream;
   AIOS_CUDA_CHECK(cudaStreamCreate(&stream));
-  launch(stream);
+  launch(0, stream);
   AIOS_CUDA_CHECK(cudaStreamSynchronize(stream));
-  constexpr int kLaunches = 5;
+  const int n_launches = std::max(5, n_inputs);
   cudaGraph_t graph;
   cudaGraphExec_t executable;
   AIOS_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int i = 0; i < kLaunches; ++i) launch(stream);
+  for (int i = 0; i < n_launches; ++i) launch(i, stream);
   AIOS_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
   AIOS_CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
   cudaEvent_t begin, end;
@@ -107,33 +119,38 @@ double MedianSeconds(const std::function<void(cudaStream_t)>& launch) {
   AIOS_CUDA_CHECK(cudaStreamDestroy(stream));
   const auto middle = times.begin() + times.size() / 2;
   std::nth_element(times.begin(), middle, times.end());
-  return *middle * 1e-3 / kLaunches;
+  return *middle * 1e-3 / n_launches;
 }
 
-using Attend = std::function<void(const AttentionArgs&, cudaStream_t)>;
+// Decode's keys and values would stay in the L2 from one launch to the next: so many copies, used
+// in turn, that they cannot.
+int Copies(const Case& c) {
+  constexpr double kFarMoreThanL2 = 400e6;
+  return c.n_rows > 1 ? 1 : static_cast<int>(std::ceil(kFarMoreThanL2 / KeyValueBytes(c)));
+}
 
-double Seconds(const Case& c, const Attend& attend, size_t workspace_bytes) {
+double Seconds(const Case& c) {
+  const int n_copies = Copies(c);
   const int pages_per_seq = (c.kv_length + c.page_size - 1) / c.page_size;
-  const size_t n_pages = static_cast<size_t>(pages_per_seq) * c.n_seqs;
+  const size_t n_pages = static_cast<size_t>(pages_per_seq) * c.n_seqs;  // of a copy
   const size_t n_q = static_cast<size_t>(c.n_seqs) * c.n_rows * c.n_heads * c.head_dim;
-  const size_t n_kv = n_pages * c.n_kv_heads * c.page_size * c.head_dim;
-  const Buffer q(2 * n_q), k(2 * n_kv), v(2 * n_kv), out(2 * n_q), workspace(workspace_bytes + 256);
+  const size_t n_kv = n_copies * n_pages * c.n_kv_heads * c.page_size * c.head_dim;
+  const Buffer q(2 * n_q), k(2 * n_kv), v(2 * n_kv), out(2 * n_q);
   FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(q.data()), n_q, 1);
   FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(k.data()), n_kv, 2);
   FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(v.data()), n_kv, 3);
   AIOS_CUDA_CHECK_LAUNCH();
-  std::vector<int32_t> table(n_pages), offsets, lengths(c.n_seqs, c.kv_length);
+  std::vector<int32_t> table(n_pages * n_copies), offsets, lengths(c.n_seqs, c.kv_length);
   std::iota(table.begin(), table.end(), 0);
   std::shuffle(table.begin(), table.end(), std::mt19937(1));
   for (int s = 0; s <= c.n_seqs; ++s) offsets.push_back(s * c.n_rows);
   const Buffer device_table(table), device_offsets(offsets), device_lengths(lengths);
-  const AttentionArgs args{
+  AttentionArgs args{
       .dtype = Format::kBF16,
       .q = q.data(),
       .k_pages = k.data(),
       .v_pages = v.data(),
       .out = out.data(),
-      .page_table = static_cast<const int32_t*>(device_table.data()),
       .page_table_stride = pages_per_seq,
       .seq_offsets = static_cast<const int32_t*>(device_offsets.data()),
       .kv_lengths = static_cast<const int32_t*>(device_lengths.data()),
@@ -146,10 +163,24 @@ double Seconds(const Case& c, const Attend& attend, size_t workspace_bytes) {
       .n_kv_heads = c.n_kv_heads,
       .head_dim = c.head_dim,
       .scale = 1 / std::sqrt(static_cast<float>(c.head_dim)),
-      .workspace = workspace.data(),
-      .workspace_bytes = workspace_bytes + 256,
   };
-  return MedianSeconds([&](cudaStream_t stream) { attend(args, stream); });
+  const Buffer workspace(AttentionWorkspaceBytes(args));
+  args.workspace = workspace.data();
+  args.workspace_bytes = AttentionWorkspaceBytes(args);
+  return MedianSeconds(n_copies, [&](int i, cudaStream_t stream) {
+    args.page_table = static_cast<const int32_t*>(device_table.data()) + i % n_copies * n_pages;
+    Attention(args, stream);
+  });
+}
+
+double ReadBytesPerSecond() {
+  constexpr size_t kBytes = size_t{1} << 30;
+  const Buffer data(kBytes), sink(4);
+  FillRandom<<<1024, 256>>>(static_cast<__nv_bfloat16*>(data.data()), kBytes / 2, 4);
+  AIOS_CUDA_CHECK_LAUNCH();
+  return kBytes / MedianSeconds(1, [&](int, cudaStream_t stream) {
+           ReadStream(data.data(), kBytes, static_cast<uint32_t*>(sink.data()), stream);
+         });
 }
 
 double Flops(const Case& c) {
@@ -157,35 +188,48 @@ double Flops(const Case& c) {
   return 4.0 * c.head_dim * c.n_heads * c.n_seqs * (rows * before + rows * rows / 2);
 }
 
+// A line of the table, and a row of the JSON.
+std::string Report(const Case& c, double seconds, const char* unit, double rate) {
+  std::printf("%5d %6d %6d %4d/%2d %8d %5d %9.1f %9.2f %s\n", c.n_seqs, c.n_rows, c.kv_length,
+              c.n_heads, c.n_kv_heads, c.head_dim, c.page_size, seconds * 1e6, rate, unit);
+  std::fflush(stdout);
+  char row[256];
+  std::snprintf(row, sizeof(row),
+                "\n  {\"n_seqs\": %d, \"n_rows\": %d, \"kv_length\": %d, \"n_heads\": %d, "
+                "\"n_kv_heads\": %d, \"head_dim\": %d, \"page_size\": %d, \"us\": %.2f, "
+                "\"%s\": %.2f}",
+                c.n_seqs, c.n_rows, c.kv_length, c.n_heads, c.n_kv_heads, c.head_dim, c.page_size,
+                seconds * 1e6, unit, rate);
+  return row;
+}
+
 int Main(int argc, char** argv) {
   std::string json;
   if (argc == 3 && std::strcmp(argv[1], "--json") == 0) json = argv[2];
+  if (argc > 1 && json.empty()) {
+    std::fprintf(stderr, "usage: bench_attention [--json FILE]\n");
+    return 2;
+  }
   cudaDeviceProp properties;
   AIOS_CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
-  std::string rows;
-  std::printf("%s, bf16, causal\n%5s %6s %6s %7s %8s %5s %9s %9s\n", properties.name, "seqs",
-              "rows", "keys", "heads", "head_dim", "page", "us", "TFLOP/s");
+  const double read = ReadBytesPerSecond() * 1e-12;
+  std::printf("%s, bf16, causal; reads %.2f TB/s\n%5s %6s %6s %7s %8s %5s %9s\n", properties.name,
+              read, "seqs", "rows", "keys", "heads", "head_dim", "page", "us");
+  std::string prefill, decode;
   for (const Case& c : kPrefill) {
-    const double seconds = Seconds(
-        c,
-        [](const AttentionArgs& args, cudaStream_t stream) { AttentionPrefillSm90(args, stream); },
-        0);
-    const double tflops = Flops(c) / seconds * 1e-12;
-    std::printf("%5d %6d %6d %4d/%2d %8d %5d %9.1f %9.1f\n", c.n_seqs, c.n_rows, c.kv_length,
-                c.n_heads, c.n_kv_heads, c.head_dim, c.page_size, seconds * 1e6, tflops);
-    std::fflush(stdout);
-    char row[256];
-    std::snprintf(row, sizeof(row),
-                  "%s\n  {\"n_seqs\": %d, \"n_rows\": %d, \"kv_length\": %d, \"n_heads\": %d, "
-                  "\"n_kv_heads\": %d, \"head_dim\": %d, \"page_size\": %d, \"us\": %.2f, "
-                  "\"tflops\": %.1f}",
-                  rows.empty() ? "" : ",", c.n_seqs, c.n_rows, c.kv_length, c.n_heads, c.n_kv_heads,
-                  c.head_dim, c.page_size, seconds * 1e6, tflops);
-    rows += row;
+    const double seconds = Seconds(c);
+    if (!prefill.empty()) prefill += ",";
+    prefill += Report(c, seconds, "TFLOP/s", Flops(c) / seconds / 1e12);
+  }
+  for (const Case& c : kDecode) {
+    const double seconds = Seconds(c);
+    if (!decode.empty()) decode += ",";
+    decode += Report(c, seconds, "TB/s", KeyValueBytes(c) / seconds / 1e12);
   }
   if (!json.empty()) {
-    std::ofstream(json) << "{\"device\": \"" << properties.name << "\", \"prefill\": [" << rows
-                        << "\n]}\n";
+    std::ofstream(json) << "{\"device\": \"" << properties.name << "\", \"read_tb_s\": " << read
+                        << ",\n \"prefill\": [" << prefill << "],\n \"decode\": [" << decode
+                        << "]}\n";
   }
   return 0;
 }

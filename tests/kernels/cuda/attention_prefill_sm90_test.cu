@@ -204,7 +204,7 @@ TEST_F(PrefillSm90Test, RaggedBatches) {
   Check({4, 2, 128, 16}, many);
 }
 
-TEST_F(PrefillSm90Test, ManyTilesABlock) { Check({32, 8, 64, 64}, {{1500, 1500}, {700, 900}}); }
+TEST_F(PrefillSm90Test, ManyTilesABlock) { Check({16, 4, 64, 64}, {{1100, 1100}, {500, 700}}); }
 
 TEST_F(PrefillSm90Test, PageSizes) {
   for (const int page_size : {16, 32, 64, 128, 256}) {
