@@ -7,6 +7,7 @@
 #include "kernels/cuda/ampere.cuh"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_common.cuh"
+#include "kernels/cuda/attention_prefill_sm90.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/pdl.cuh"
 
@@ -15,11 +16,16 @@ namespace {
 
 // A block folds the chunks of one row of a split sequence, a thread a column. The chain of folds is
 // short on arithmetic (one fused multiply-add a chunk) and would be long on waiting: so the values
-// of 64 chunks are asked for at once, and while they are on their way each warp computes the
-// factors of these chunks, two a lane. The maximum before a chunk is an exact prefix, so that the
-// factors are those of RowFold::Begin, called chunk after chunk. Grid: [packed rows, n_kv_heads,
-// n_seqs].
+// of 64 chunks are asked for at once, and while they are on their way a warp computes the factors
+// of these chunks, two a lane. The maximum before a chunk is an exact prefix, so that the factors
+// are those of RowFold::Begin, called chunk after chunk.
+// Grid: [packed rows, n_kv_heads, n_seqs].
 constexpr int kFoldChunks = 64;
+constexpr int kFoldUnroll = 16;
+
+struct FoldFactors {
+  float keep, take, sum;
+};
 
 template <typename T>
 __global__ void FoldChunksKernel(AttentionArgs args, Partials partials) {
@@ -32,53 +38,59 @@ __global__ void FoldChunksKernel(AttentionArgs args, Partials partials) {
   if (n_rows > kSplitRows || row >= n_rows) return;
 
   extern __shared__ __align__(16) float values[];  // [kFoldChunks, head_dim]
+  __shared__ FoldFactors factors[kFoldChunks];
   const int n_chunks = (sequence.KeysOfRow(row, group) + kChunkKeys - 1) / kChunkKeys;
   const int64_t first_slot =
       partials.Slot(static_cast<int64_t>(sequence.index) * args.n_kv_heads + kv_head, 0, row);
   const int units = args.head_dim / 4;  // of 16 bytes
   const int column = min(static_cast<int>(threadIdx.x), args.head_dim - 1);
-  const int lane = threadIdx.x % 32;
+  float max = -INFINITY;  // of the first warp: of all chunks so far
   RowFold fold;
   float total = 0;
   for (int first = 0; first < n_chunks; first += kFoldChunks) {
     const int n = min(n_chunks - first, kFoldChunks);
-    for (int i = threadIdx.x; i < n * units; i += blockDim.x) {
+    // What follows the last chunk becomes 0, and its factors change nothing.
+    const int n_padded = (n + kFoldUnroll - 1) / kFoldUnroll * kFoldUnroll;
+    for (int i = threadIdx.x; i < n_padded * units; i += blockDim.x) {
+      const bool exists = i < n * units;
       const int64_t slot = first_slot + static_cast<int64_t>(first + i / units) * partials.n_rows;
       CopyAsync16(SharedAddress(values + i * 4),
-                  partials.values + slot * args.head_dim + i % units * 4, true);
+                  partials.values + (exists ? slot * args.head_dim + i % units * 4 : 0), exists);
     }
     CommitCopies();
-    float2 stats[2] = {{-INFINITY, 0}, {-INFINITY, 0}};  // Past the last chunk: changes nothing.
-    for (int half = 0; half < 2; ++half) {
-      const int chunk = half * 32 + lane;
-      if (chunk < n) {
-        stats[half] =
-            partials.stats[first_slot + static_cast<int64_t>(first + chunk) * partials.n_rows];
+    if (threadIdx.x < 32) {
+      float2 stats[kFoldChunks / 32];
+#pragma unroll
+      for (int j = 0; j < kFoldChunks / 32; ++j) {
+        const int chunk = j * 32 + threadIdx.x;
+        const int64_t slot = first_slot + static_cast<int64_t>(first + chunk) * partials.n_rows;
+        stats[j] = chunk < n ? partials.stats[slot] : float2{-INFINITY, 0};
+      }
+#pragma unroll
+      for (int j = 0; j < kFoldChunks / 32; ++j) {
+        float up_to = fmaxf(stats[j].x, max);  // Becomes the maximum of all up to the lane's.
+        for (int offset = 1; offset < 32; offset *= 2) {
+          const float other = __shfl_up_sync(~0u, up_to, offset);
+          if (threadIdx.x >= offset) up_to = fmaxf(up_to, other);
+        }
+        const float before = __shfl_up_sync(~0u, up_to, 1);
+        RowFold of_lane;
+        of_lane.max = threadIdx.x == 0 ? max : before;
+        of_lane.Begin(stats[j].x, stats[j].y);
+        factors[j * 32 + threadIdx.x] = {of_lane.keep, of_lane.take, stats[j].y};
+        max = __shfl_sync(~0u, up_to, 31);
       }
     }
     WaitForCopies<0>();
     __syncthreads();
-
+    for (int i = 0; i < n_padded; i += kFoldUnroll) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float max = fmaxf(stats[half].x, fold.max);  // Becomes that of all chunks to the lane's.
-      for (int offset = 1; offset < 32; offset *= 2) {
-        const float other = __shfl_up_sync(~0u, max, offset);
-        if (lane >= offset) max = fmaxf(max, other);
+      for (int j = i; j < i + kFoldUnroll; ++j) {
+        fold.keep = factors[j].keep;
+        fold.take = factors[j].take;
+        fold.sum = fold.Fold(fold.sum, factors[j].sum);
+        total = fold.Fold(total, values[j * args.head_dim + column]);
       }
-      const float max_before = __shfl_up_sync(~0u, max, 1);
-      RowFold of_lane = fold;
-      if (lane > 0) of_lane.max = max_before;
-      of_lane.Begin(stats[half].x, stats[half].y);  // For its factors.
-      const int n_half = min(n - half * 32, 32);
-#pragma unroll 8
-      for (int i = 0; i < n_half; ++i) {
-        fold.keep = __shfl_sync(~0u, of_lane.keep, i);
-        fold.take = __shfl_sync(~0u, of_lane.take, i);
-        fold.sum = fold.Fold(fold.sum, __shfl_sync(~0u, stats[half].y, i));
-        total = fold.Fold(total, values[(half * 32 + i) * args.head_dim + column]);
-      }
-      fold.max = __shfl_sync(~0u, max, 31);
     }
     __syncthreads();  // All have done with the values.
   }
@@ -92,7 +104,8 @@ void LaunchFold(const AttentionArgs& args, cudaStream_t stream) {
   const Partials partials = PartialsIn(args);
   const dim3 grid(partials.n_rows, args.n_kv_heads, args.n_seqs);
   const int n_threads = CeilDiv(args.head_dim, 32) * 32;
-  const int shared_bytes = std::min(partials.n_chunks, kFoldChunks) * args.head_dim * sizeof(float);
+  const int n_chunks = CeilDiv(std::min(partials.n_chunks, kFoldChunks), kFoldUnroll) * kFoldUnroll;
+  const int shared_bytes = n_chunks * args.head_dim * static_cast<int>(sizeof(float));
   const auto kernel =
       args.dtype == Format::kF32 ? FoldChunksKernel<float> : FoldChunksKernel<__nv_bfloat16>;
   AIOS_CUDA_CHECK(
@@ -104,6 +117,10 @@ void LaunchFold(const AttentionArgs& args, cudaStream_t stream) {
           .overlap_previous = true},
          stream, args, partials);
 }
+
+#ifdef AIOS_CUDA_SM90A
+constexpr int kSm90Tokens = 64;  // a step's tokens from which Hopper's own kernel pays
+#endif
 
 void Require(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(std::string("attention: ") + what);
@@ -127,8 +144,10 @@ void CheckSizes(const AttentionArgs& args) {
 
 size_t AttentionWorkspaceBytes(const AttentionArgs& args) {
   const Partials partials = PartialsIn(args);
-  return static_cast<size_t>(args.n_seqs) * args.n_kv_heads * partials.n_chunks * partials.n_rows *
-         (sizeof(float) * args.head_dim + sizeof(float2));
+  const size_t slots =
+      static_cast<size_t>(args.n_seqs) * args.n_kv_heads * partials.n_chunks * partials.n_rows;
+  // At least the counter of attention_prefill_sm90.cu, which runs before these slots are filled.
+  return std::max<size_t>(slots * (sizeof(float) * args.head_dim + sizeof(float2)), 16);
 }
 
 void Attention(const AttentionArgs& args, cudaStream_t stream) {
@@ -141,6 +160,14 @@ void Attention(const AttentionArgs& args, cudaStream_t stream) {
   // If every sequence has as many rows as the longest, then all are of one kind.
   const bool alike = static_cast<int64_t>(args.n_seqs) * args.max_rows == args.n_tokens;
   plan.split = MaxSplitRows(args) > 0 && !(plan.whole && alike);
+#ifdef AIOS_CUDA_SM90A
+  if (!args.deterministic && plan.whole && args.max_rows >= kSm90Tokens &&
+      PrefillSm90Supports(args)) {
+    AttentionPrefillSm90(args, stream, kSm90Tokens);
+    if (alike) return;
+    plan.too_many_tokens = kSm90Tokens;
+  }
+#endif
   int device = 0;
   AIOS_CUDA_CHECK(cudaGetDevice(&device));
   AIOS_CUDA_CHECK(cudaDeviceGetAttribute(&plan.n_sms, cudaDevAttrMultiProcessorCount, device));

@@ -11,13 +11,20 @@
 // batch, whichever pages hold its keys, however its prefill was chunked, and whether it was
 // computed by a decode step or by a prefill after a preemption.
 //
-//   f32                          CUDA cores, true f32                        attention_generic.cu
-//   bf16, head_dim 64/80/96/128  tensor cores through mma.sync (sm_80+)      attention_mma.cu
-//   bf16, other head_dims        CUDA cores, sums in f32                     attention_generic.cu
+//   f32                          CUDA cores, true f32                    attention_generic.cu
+//   bf16, other head_dims        CUDA cores, sums in f32                 attention_generic.cu
+//   bf16, head_dim 64/80/96/128  tensor cores through mma.sync (sm_80+)  attention_mma.cu
+//   bf16, head_dim 64/128,       Hopper's wgmma, thrice as fast          attention_prefill_sm90.cu
+//     64 rows or more at once
 //
-// Scores, maxima, sums and weighted values are f32 throughout; in attention_mma.cu the
-// probabilities are rounded to bf16 before they meet V (and summed as rounded), as in
-// FlashAttention.
+// Scores, maxima, sums and weighted values are f32 throughout; on tensor cores the probabilities
+// are rounded to bf16 before they meet V, as in FlashAttention.
+//
+// The exception, unless `deterministic` asks for none: on Hopper, a sequence that brings 64 rows or
+// more in one step goes to attention_prefill_sm90.cu, which has an order of its own (one running
+// maximum over tiles of 128 keys). Then a row's bits still do not depend on the batch, the pages or
+// where a prefill was cut, but they do depend on whether its step had 64 rows: a prefill's row
+// differs in its last bits from the same row computed by decode steps.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -62,7 +69,7 @@ struct AttentionArgs {
   int head_dim = 0;    // a multiple of 8, at most 256
   float scale = 0;     // 1 / sqrt(head_dim) in every model so far; positive
 
-  // Keep to the order of sums above even where a kernel with another one is faster.
+  // Keep to the one order of sums even where a kernel with another one is faster (see above).
   bool deterministic = false;
 
   void* workspace = nullptr;  // contents need no preparation, and mean nothing afterwards
@@ -71,7 +78,7 @@ struct AttentionArgs {
 
 // What `workspace` must hold for these sizes (dtype and pointers do not matter). It grows with
 // n_seqs, max_rows and max_kv_length: with the largest ones, it serves every batch. About a
-// sixtieth of the bytes of the sequences' keys and values.
+// sixtieth of the bytes of the sequences' keys and values, in bf16 with groups of 4.
 size_t AttentionWorkspaceBytes(const AttentionArgs& args);
 
 // Enqueues the above on `stream`: one to three launches, no allocation, no synchronization. Can be

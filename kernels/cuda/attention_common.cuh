@@ -21,6 +21,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <cstdint>
 
@@ -70,17 +71,20 @@ struct RowTile {
   int first_row;  // packed
 };
 
-// Tiles are counted over the sequences in order, a sequence with few rows having none. All threads
-// of a warp call this together.
-__device__ inline RowTile FindRowTile(const AttentionArgs& args, int tile, int tile_rows) {
+// Tiles are counted over the sequences in order. A sequence with few rows has none, nor one with
+// `too_many_tokens` or more. All threads of a warp call this together.
+__device__ inline RowTile FindRowTile(const AttentionArgs& args, int tile, int tile_rows,
+                                      int too_many_tokens = INT_MAX) {
   const int group = args.n_heads / args.n_kv_heads;
   const int lane = threadIdx.x % 32;
   for (int begin = 0; begin < args.n_seqs; begin += 32) {
     const int s = begin + lane;
     int n_tiles = 0;
     if (s < args.n_seqs) {
-      const int rows = (args.seq_offsets[s + 1] - args.seq_offsets[s]) * group;
-      n_tiles = rows <= kSplitRows ? 0 : (rows + tile_rows - 1) / tile_rows;
+      const int tokens = args.seq_offsets[s + 1] - args.seq_offsets[s];
+      const int rows = tokens * group;
+      const bool is_whole = rows > kSplitRows && tokens < too_many_tokens;
+      n_tiles = is_whole ? (rows + tile_rows - 1) / tile_rows : 0;
     }
     int end = n_tiles;  // Becomes the number of tiles of sequences begin to s.
     for (int offset = 1; offset < 32; offset *= 2) {
@@ -192,8 +196,9 @@ inline int ChunksPerBlock(int64_t chunks, int n_blocks_wanted) {
 
 struct AttentionPlan {
   bool split;  // launch the kernel for sequences with few packed rows (and the fold),
-  bool whole;  // and the one for the others
-  int n_sms;
+  bool whole;  // and the one for the others,
+  int too_many_tokens = INT_MAX;  // but for those that have so many at once: they are done
+  int n_sms = 0;
 };
 
 void LaunchGenericAttention(const AttentionArgs& args, const AttentionPlan& plan,

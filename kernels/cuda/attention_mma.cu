@@ -15,6 +15,7 @@
 // 64 keys at a time join the running maximum; a value is a chain of m16n8k16 steps over the keys,
 // 16 at a time; a thread sums the probabilities that it holds, the four threads of a row are added
 // last. The tensor cores' own rounding within a step depends on nothing but the step's operands.
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cuda/ampere.cuh"
@@ -264,13 +265,14 @@ __device__ void CopyTile(const AttentionArgs& args, const Pages& pages, int firs
 // Grid: [row tiles x n_kv_heads], the heads of a tile side by side.
 template <int kHeadDim, int kWarps>
 __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 2 : 1)
-    WholeKernel(AttentionArgs args, int n_tiles) {
+    WholeKernel(AttentionArgs args, int n_tiles, int too_many_tokens) {
   using Shape = Whole<kHeadDim, kWarps>;
   using Rows = WarpRows<kHeadDim>;
   const int group = args.n_heads / args.n_kv_heads;
   const int kv_head = blockIdx.x % args.n_kv_heads;
   // The last tiles have the most keys: they start first.
-  const RowTile tile = FindRowTile(args, n_tiles - 1 - blockIdx.x / args.n_kv_heads, Shape::kRows);
+  const RowTile tile =
+      FindRowTile(args, n_tiles - 1 - blockIdx.x / args.n_kv_heads, Shape::kRows, too_many_tokens);
   if (tile.sequence < 0) return;
   const Sequence sequence = LoadSequence(args, tile.sequence);
   const Pages pages = PagesOf(args, sequence, kv_head);
@@ -357,16 +359,19 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 2 : 1)
 }
 
 template <int kHeadDim, int kWarps>
-void LaunchWhole(const AttentionArgs& args, cudaStream_t stream) {
+void LaunchWhole(const AttentionArgs& args, int too_many_tokens, cudaStream_t stream) {
   using Shape = Whole<kHeadDim, kWarps>;
   const int64_t group = args.n_heads / args.n_kv_heads;
-  // Each sequence may have one tile that is not full.
-  const int n_tiles = static_cast<int>(args.n_tokens * group / Shape::kRows) + args.n_seqs;
+  // Each sequence may have one tile that is not full; and with few tokens it has few tiles.
+  const int64_t most_of_one =
+      CeilDiv(std::min(args.max_rows, too_many_tokens) * group, Shape::kRows);
+  const int n_tiles = static_cast<int>(
+      std::min(args.n_tokens * group / Shape::kRows + args.n_seqs, args.n_seqs * most_of_one));
   const auto kernel = WholeKernel<kHeadDim, kWarps>;
   AIOS_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        Shape::kSharedBytes));
   kernel<<<static_cast<unsigned>(n_tiles) * args.n_kv_heads, Shape::kThreads, Shape::kSharedBytes,
-           stream>>>(args, n_tiles);
+           stream>>>(args, n_tiles, too_many_tokens);
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
@@ -511,7 +516,7 @@ void LaunchSplit(const AttentionArgs& args, cudaStream_t stream) {
 // being known, its probabilities, which are passed around in shared memory; then each warp adds up
 // all values, of a quarter of the columns. Tile after tile as ever: the bits are those of one warp.
 // Two waits for memory instead of 32.
-template <int kHeadDim>
+template <int kHeadDim, bool kAtOnce>
 struct Spread {
   static constexpr int kWarps = kChunkKeys / kTileKeys;
   static constexpr int kRowBytes = PaddedRow(kHeadDim) * 2;
@@ -520,18 +525,18 @@ struct Spread {
 
   struct Shared {
     uint8_t keys[kChunkKeys * kRowBytes];
-    uint8_t values[kChunkKeys * kRowBytes];
-    uint4 weights[kWarps][kTileKeys / 16][32];  // fragments of the lanes
-    float max[kWarps][kWarpRows];               // of tiles
-    float sum[kWarps][2][32];                   // of tiles, parts of the lanes
+    uint8_t values[kAtOnce ? kChunkKeys * kRowBytes : 16];  // else where the keys were
+    uint4 weights[kWarps][kTileKeys / 16][32];              // fragments of the lanes
+    float max[kWarps][kWarpRows];                           // of tiles
+    float sum[kWarps][2][32];                               // of tiles, parts of the lanes
   };
 };
 
 // Grid: [chunks, n_kv_heads, n_seqs].
-template <int kHeadDim>
-__global__ void __launch_bounds__(Spread<kHeadDim>::kWarps * 32)
+template <int kHeadDim, bool kAtOnce>
+__global__ void __launch_bounds__(Spread<kHeadDim, kAtOnce>::kWarps * 32)
     SpreadKernel(AttentionArgs args, Partials partials) {
-  using Shape = Spread<kHeadDim>;
+  using Shape = Spread<kHeadDim, kAtOnce>;
   using Rows = WarpRows<kHeadDim>;
   constexpr int kUnits = kHeadDim / 8;
   const int group = args.n_heads / args.n_kv_heads;
@@ -550,15 +555,13 @@ __global__ void __launch_bounds__(Spread<kHeadDim>::kWarps * 32)
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int tile = warp * kTileKeys;
   const uint32_t keys = SharedAddress(shared.keys);
-  const uint32_t values = SharedAddress(shared.values);
+  const uint32_t values = SharedAddress(kAtOnce ? shared.values : shared.keys);
 
   const Pages pages = PagesOf(args, sequence, kv_head);
   const int my_key = tile + lane % (kTileKeys / kSlotKeys) * kSlotKeys;
   const int64_t my_offset = my_key < n_keys ? pages.Offset(first_key + my_key) : 0;
-#pragma unroll
-  for (int is_value = 0; is_value < 2; ++is_value) {
-    const auto* const numbers =
-        static_cast<const __nv_bfloat16*>(is_value ? args.v_pages : args.k_pages);
+  const auto copy_tile = [&](const void* pages_of, uint32_t to) {
+    const auto* const numbers = static_cast<const __nv_bfloat16*>(pages_of);
 #pragma unroll
     for (int part = 0; part < kTileKeys / kSlotKeys; ++part) {
       const int64_t from = __shfl_sync(~0u, my_offset, part);
@@ -566,19 +569,25 @@ __global__ void __launch_bounds__(Spread<kHeadDim>::kWarps * 32)
       for (int j = 0; j < kSlotKeys * kUnits / 32; ++j) {
         const int i = lane + j * 32;
         const int key = tile + part * kSlotKeys + i / kUnits;
-        const uint32_t to = (is_value ? values : keys) + key * Shape::kRowBytes + i % kUnits * 16;
-        CopyAsync16(to, numbers + (key < n_keys ? from + i * 8 : 0), key < n_keys);
+        CopyAsync16(to + key * Shape::kRowBytes + i % kUnits * 16,
+                    numbers + (key < n_keys ? from + i * 8 : 0), key < n_keys);
       }
     }
     CommitCopies();
-  }
+  };
+  copy_tile(args.k_pages, keys);
+  if (kAtOnce) copy_tile(args.v_pages, values);
 
   Rows rows;
   rows.LoadQueries(args, sequence, kv_head, 0, n_rows);
   const float scale_log2 = args.scale * 1.44269504088896341f;
-  WaitForCopies<1>();
+  WaitForCopies<kAtOnce ? 1 : 0>();
   __syncwarp();
   rows.template Scores<0, kTileKeys>(keys + tile * Shape::kRowBytes);
+  if (!kAtOnce) {
+    __syncwarp();  // All lanes have read the tile's keys.
+    copy_tile(args.v_pages, values);
+  }
   const int seen[2] = {sequence.KeysOfRow(Rows::Row(0), group) - first_key - tile,
                        sequence.KeysOfRow(Rows::Row(1), group) - first_key - tile};
   float tile_max[2];
@@ -660,15 +669,15 @@ __global__ void __launch_bounds__(Spread<kHeadDim>::kWarps * 32)
   }
 }
 
-template <int kHeadDim>
+template <int kHeadDim, bool kAtOnce>
 void LaunchSpread(const AttentionArgs& args, cudaStream_t stream) {
   const Partials partials = PartialsIn(args);
-  constexpr int kSharedBytes = sizeof(typename Spread<kHeadDim>::Shared);
-  const auto kernel = SpreadKernel<kHeadDim>;
+  constexpr int kSharedBytes = sizeof(typename Spread<kHeadDim, kAtOnce>::Shared);
+  const auto kernel = SpreadKernel<kHeadDim, kAtOnce>;
   AIOS_CUDA_CHECK(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes));
   const dim3 grid(partials.n_chunks, args.n_kv_heads, args.n_seqs);
-  kernel<<<grid, Spread<kHeadDim>::kWarps * 32, kSharedBytes, stream>>>(args, partials);
+  kernel<<<grid, Spread<kHeadDim, kAtOnce>::kWarps * 32, kSharedBytes, stream>>>(args, partials);
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
@@ -677,7 +686,8 @@ void LaunchSpread(const AttentionArgs& args, cudaStream_t stream) {
 #define AIOS_ATTENTION_SLOTS 5
 #endif
 #ifndef AIOS_SPREAD
-#define AIOS_SPREAD 2
+#define AIOS_SPREAD 10000
+#define AIOS_AT_ONCE 1
 #endif
 
 template <int kHeadDim>
@@ -685,13 +695,15 @@ void Launch(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t s
   if (plan.split) {
     const int64_t n_chunks =
         static_cast<int64_t>(PartialsIn(args).n_chunks) * args.n_kv_heads * args.n_seqs;
-    if (n_chunks <= AIOS_SPREAD * plan.n_sms) {
-      LaunchSpread<kHeadDim>(args, stream);
+    if (n_chunks <= plan.n_sms * AIOS_AT_ONCE) {
+      LaunchSpread<kHeadDim, true>(args, stream);
+    } else if (n_chunks <= plan.n_sms * AIOS_SPREAD) {
+      LaunchSpread<kHeadDim, false>(args, stream);
     } else {
       LaunchSplit<kHeadDim, AIOS_ATTENTION_SLOTS>(args, stream);
     }
   }
-  if (plan.whole) LaunchWhole<kHeadDim, AIOS_ATTENTION_WARPS>(args, stream);
+  if (plan.whole) LaunchWhole<kHeadDim, AIOS_ATTENTION_WARPS>(args, plan.too_many_tokens, stream);
 }
 
 }  // namespace

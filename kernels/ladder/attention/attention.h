@@ -31,6 +31,7 @@ struct AttentionProblem {
 void AttentionLevel1(const AttentionProblem& problem, cudaStream_t stream);  // three passes
 void AttentionLevel2(const AttentionProblem& problem, cudaStream_t stream);  // tiles, CUDA cores
 void AttentionLevel3(const AttentionProblem& problem, cudaStream_t stream);  // mma.sync
+void AttentionLevel4(const AttentionProblem& problem, cudaStream_t stream);  // wgmma; Hopper only
 
 struct AttentionLevel {
   int number;
@@ -44,6 +45,7 @@ inline std::vector<AttentionLevel> Levels() {
       {1, "three passes through memory", AttentionLevel1},
       {2, "tiles, online softmax", AttentionLevel2},
       {3, "tensor cores (mma.sync)", AttentionLevel3},
+      {4, "wgmma, TMA, a producer", AttentionLevel4, /*hopper_only=*/true},
   };
 }
 

@@ -55,8 +55,8 @@ double Check(const SoftmaxLevel& level, Case& c) {
   level.run(c.Problem(), nullptr);
   AIOS_CUDA_CHECK(cudaDeviceSynchronize());
   const double error = RelativeErrorF32(c.out.As<float>(), c.want.As<float>(), c.n);
-  // exp(x - max) in f32: the rounding of x - max, some hundreds at most, is an error of exp.
-  Verify(std::string(level.name) + ", " + c.Shape(), error, 2e-5);
+  // Level 1 adds 32,768 numbers one after another in f32: 3e-5. The others are at 1e-6.
+  Verify(std::string(level.name) + ", " + c.Shape(), error, level.number == 1 ? 1e-4 : 1e-5);
   return error;
 }
 

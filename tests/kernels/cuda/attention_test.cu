@@ -36,6 +36,7 @@ struct Layout {
   uint64_t shuffle = 0;  // seed of the order of pages
   int extra_max_rows = 0;
   int extra_max_kv_length = 0;
+  bool deterministic = true;
   bool share_first_page = false;  // sequences of the same seed keep their first page in common
 };
 
@@ -168,7 +169,7 @@ std::vector<float> AttendLane(const Model& model, const std::vector<Step>& batch
   args.n_kv_heads = model.n_kv_heads;
   args.head_dim = model.head_dim;
   args.scale = 1 / std::sqrt(static_cast<float>(model.head_dim));
-  args.deterministic = true;
+  args.deterministic = layout.deterministic;
   const TestBuffer<uint8_t> workspace(AttentionWorkspaceBytes(args));
   args.workspace = workspace.data();
   args.workspace_bytes = workspace.size();
@@ -275,6 +276,20 @@ TEST_P(AttentionTest, MixOfPrefillAndDecode) {
 // With room for many chunks, they are spread over the GPU in another way.
 TEST_P(AttentionTest, MixWithinLargeLimits) {
   ExpectRight(GetParam(), kMix, {.extra_max_rows = 9, .extra_max_kv_length = 20000});
+}
+
+// Where another order of sums is allowed, long prefills may go to another kernel.
+TEST_P(AttentionTest, FasterOrders) {
+  ExpectRight(GetParam(), kMix, {.page_size = 64, .deterministic = false});
+  ExpectRight(GetParam(), {{1, 200, 333}, {2, 200, 200}}, {.deterministic = false});
+  // What stays in the one order keeps its bits beside what does not.
+  const Model& model = GetParam();
+  const size_t row = static_cast<size_t>(model.n_heads) * model.head_dim;
+  const std::vector<Step> batch = {{1, 1, 300}, {2, 33, 80}, {3, 150, 150}, {4, 3, 700}};
+  const std::vector<float> free = Attend(model, batch, {.deterministic = false});
+  const std::vector<float> fixed = Attend(model, batch);
+  EXPECT_TRUE(std::equal(free.begin(), free.begin() + 34 * row, fixed.begin()));
+  EXPECT_TRUE(std::equal(free.end() - 3 * row, free.end(), fixed.end() - 3 * row));
 }
 
 TEST_P(AttentionTest, OnlyDecode) {
