@@ -2,20 +2,25 @@
 // that matters is that enough bytes are on the way at every moment. Little's law: 4.7 TB/s x about
 // 0.8 us of loaded latency = 3.8 MB, 29 KB a multiprocessor.
 //
-// - A block of 8 warps does a tile of 16 rows of W. Its warps split d_in: warp w takes bytes
-//   [128 w, 128 w + 128) of every 1,024 of a row. Who sums what, in what order, depends on d_in
+// - A block of 16 warps does a tile of 16 rows of W. Its warps split d_in: warp w takes bytes
+//   [128 w, 128 w + 128) of every 2,048 of a row. Who sums what, in what order, depends on d_in
 //   alone.
 // - A lane has kDepth pieces on the way, in registers; a piece that was used is replaced by the one
 //   kDepth further. The first are asked for before the kernel waits for the one that computes x.
-// - bf16: tensor cores (mma m16n8k16: 16 rows of W, 8 vectors x). One row could do without, but 8
-// rows
-//   would need all of the GPU's FMAs; and so the sums of a row are the same with 1 row and with 8.
+// - bf16: tensor cores (mma m16n8k16: 16 rows of W, 8 vectors x). One vector could do without, but
+//   8 would need all of the GPU's FMAs; and so a row's sums are the same with 1 row and with 8.
 // - f32: fused multiply-add.
 // - The warps' partial sums meet in shared memory and are added in the order of the warps.
+//
+// Tried, and no better (H200): a ring of cp.async copies in shared memory, persistent blocks,
+// prefetching the rest of the tile or the next kernel's weights into the L2, x in registers ahead.
+// What is left below 40 MB is about 1.5 us a kernel, from the last load of one to the first of the
+// next.
 #include <cuda_bf16.h>
 
 #include <algorithm>
 #include <stdexcept>
+#include <type_traits>
 
 #include "kernels/cuda/gemv.h"
 #include "kernels/cuda/pdl.cuh"
@@ -23,12 +28,11 @@
 namespace aios::kernels::cuda {
 namespace {
 
-constexpr int kWarps = 8;
+constexpr int kWarps = 16;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kTileRows = 16;     // rows of W of a block
 constexpr int kPieceBytes = 128;  // of a row: what a warp takes of it at a time, a cache line
 constexpr int kStepBytes = kWarps * kPieceBytes;
-constexpr int kDepth = 3;  // pieces on the way a lane, of 64 bytes each: 48 KB a block
 
 // Lane 4 g + t of a warp holds of a piece of rows g and g + 8 the bytes [16 t, 16 t + 16) of either
 // half. That is what mma wants of it, up to the order of the columns, which is the same for W and x
@@ -130,10 +134,16 @@ struct Sums<float, kMaxRows> {
   }
 };
 
+// How many blocks are to share a multiprocessor, which bounds their registers.
+template <int kMaxRows, int kDepth>
+constexpr int kSharing = kDepth == 1 && kMaxRows <= 4 ? 2 : 1;
+
 // Block b: outputs [16 b, 16 b + 16). Rows of W are whole multiples of 16 bytes, under 1 GB.
-// kMaxRows >= n_rows.
-template <typename T, typename Y, int kMaxRows>
-__global__ __launch_bounds__(kThreads) void TilePerBlock(const GemvArgs args) {
+// kMaxRows >= n_rows (bf16: any). kDepth: pieces of 64 bytes that a lane has on the way, which is
+// no matter to the sums.
+template <typename T, typename Y, int kMaxRows, int kDepth>
+__global__ __launch_bounds__(kThreads,
+                             (kSharing<kMaxRows, kDepth>)) void TilePerBlock(const GemvArgs args) {
   const Lane lane;
   const int row_bytes = static_cast<int>(args.d_in * sizeof(T));
   const int64_t first_output = static_cast<int64_t>(blockIdx.x) * kTileRows;
@@ -215,6 +225,21 @@ __global__ __launch_bounds__(kThreads) void WarpPerOutput(const GemvArgs args) {
 
 bool IsAligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
+// Two blocks share a multiprocessor, and each has 32 KB on the way. Where there are so few tiles
+// that a block is alone, it has 96 KB on the way. (An H200 has 132 multiprocessors.)
+constexpr unsigned kFewTiles = 132;
+
+template <typename T, typename Y, int kMaxRows>
+void LaunchTiles(const GemvArgs& args, const LaunchShape& shape, cudaStream_t stream) {
+  // mma does 8 rows at the price of 1.
+  constexpr int kRows = std::is_same_v<T, __nv_bfloat16> ? 1 : kMaxRows;
+  if (kRows <= 4 && shape.grid.x <= kFewTiles) {  // beyond 4 rows of f32 there are no registers
+    Launch(TilePerBlock<T, Y, std::min(kRows, 4), 3>, shape, stream, args);
+  } else {
+    Launch(TilePerBlock<T, Y, kRows, 1>, shape, stream, args);
+  }
+}
+
 template <typename T, typename Y>
 void GemvOf(const GemvArgs& args, cudaStream_t stream) {
   const auto shape = [&](int rows_of_block) {
@@ -227,14 +252,14 @@ void GemvOf(const GemvArgs& args, cudaStream_t stream) {
   if (row_bytes % 16 != 0 || row_bytes >= 1 << 30 || !IsAligned(args.x) ||
       !IsAligned(args.weight)) {
     Launch(WarpPerOutput<T, Y>, shape(kWarps), stream, args);
-  } else if (sizeof(T) == 2 || args.n_rows > 4) {
-    Launch(TilePerBlock<T, Y, kGemvMaxRows>, shape(kTileRows), stream, args);
+  } else if (args.n_rows > 4) {
+    LaunchTiles<T, Y, 8>(args, shape(kTileRows), stream);
   } else if (args.n_rows > 2) {
-    Launch(TilePerBlock<T, Y, 4>, shape(kTileRows), stream, args);
+    LaunchTiles<T, Y, 4>(args, shape(kTileRows), stream);
   } else if (args.n_rows > 1) {
-    Launch(TilePerBlock<T, Y, 2>, shape(kTileRows), stream, args);
+    LaunchTiles<T, Y, 2>(args, shape(kTileRows), stream);
   } else {
-    Launch(TilePerBlock<T, Y, 1>, shape(kTileRows), stream, args);
+    LaunchTiles<T, Y, 1>(args, shape(kTileRows), stream);
   }
 }
 

@@ -1,0 +1,104 @@
+// Gemv for the shapes of Llama's layers, 1 to 8 vectors, bf16 and f32, beside cuBLASLt (bf16) and
+// the limit, the GPU's read stream, all in one run. As decoding does it: a chain in a CUDA graph
+// over different matrices, many times the L2 in all, each kernel overlapping the one before.
+//
+//   bazel run -c opt //benchmarks:bench_gemv -- [--json FILE] [--quick]
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/gemv.h"
+#include "kernels/ladder/harness.h"
+#include "kernels/ladder/library_gemm.h"
+
+namespace aios {
+namespace {
+
+using kernels::Format;
+using ladder::DeviceArray;
+
+struct Shape {
+  int d_out, d_in;
+};
+
+constexpr int kMaxLaunches = 200;
+constexpr double kMatrixBytes = 1e9;  // read in turn: 17 times an H200's L2
+
+void Bench(const Shape& shape, Format dtype, const std::vector<int>& counts, bool with_library,
+           const ladder::Limits& limits, std::vector<ladder::Row>& rows) {
+  const auto normal = dtype == Format::kF32 ? DeviceArray::NormalF32 : DeviceArray::NormalBF16;
+  const int size = kernels::Info(dtype).block_bytes;
+  const size_t n = static_cast<size_t>(shape.d_out) * shape.d_in;
+  const int n_matrices = std::max(2, static_cast<int>(kMatrixBytes / (n * size)));
+  const DeviceArray weights = normal(n * n_matrices, 1, 1);
+  const DeviceArray x = normal(static_cast<size_t>(kernels::cuda::kGemvMaxRows) * shape.d_in, 2, 1);
+  const DeviceArray y(static_cast<size_t>(kernels::cuda::kGemvMaxRows) * shape.d_out * size);
+  const auto weight = [&](int i) { return weights.As<char>() + i % n_matrices * n * size; };
+
+  for (const int n_rows : counts) {
+    const auto add = [&](int level, const std::string& name, auto launch) {
+      const double seconds =
+          ladder::TimeKernel(launch, {.launches_per_repeat = std::min(n_matrices, kMaxLaunches)});
+      rows.push_back(
+          {.op = "gemv",
+           .level = level,
+           .name = name,
+           .shape = std::to_string(n_rows) + " x " + std::to_string(shape.d_in) + " to " +
+                    std::to_string(shape.d_out) + ", " + std::string(kernels::Info(dtype).name),
+           .seconds = seconds,
+           .flops = 2.0 * n_rows * static_cast<double>(n),
+           .bytes = size * (static_cast<double>(n) + n_rows * (shape.d_in + shape.d_out)),
+           .limit = limits.read_bytes_s,
+           .memory_bound = true});
+    };
+    add(1, "Gemv", [&](int i, cudaStream_t stream) {
+      kernels::cuda::Gemv({.x = x.As<void>(),
+                           .weight = weight(i),
+                           .y = y.As<void>(),
+                           .n_rows = n_rows,
+                           .d_in = shape.d_in,
+                           .d_out = shape.d_out,
+                           .dtype = dtype,
+                           .y_dtype = dtype,
+                           .overlap_previous = true},
+                          stream);
+    });
+    if (!with_library) continue;
+    const ladder::LibraryGemm library(n_rows, shape.d_out, shape.d_in,
+                                      ladder::LibraryGemm::Output::kBF16);
+    add(0, "cuBLASLt", [&](int i, cudaStream_t stream) {
+      library.Launch(x.As<void>(), weight(i), y.As<void>(), stream);
+    });
+  }
+}
+
+void Main(const ladder::Flags& flags) {
+  const ladder::Limits limits = ladder::MeasureLimits(/*with_gemm=*/false);
+  std::printf("%s: read %.2f TB/s\n", limits.device.c_str(), limits.read_bytes_s * 1e-12);
+  std::vector<Shape> llama = {
+      {4096, 4096}, {6144, 4096}, {28672, 4096}, {4096, 14336}, {128256, 4096},   // 8B
+      {2048, 2048}, {3072, 2048}, {16384, 2048}, {2048, 8192},  {128256, 2048}};  // 1B
+  if (flags.quick) llama = {{4096, 4096}, {2048, 2048}};
+  std::vector<ladder::Row> rows;
+  for (const Shape& shape : llama) Bench(shape, Format::kBF16, {1, 2, 4, 8}, true, limits, rows);
+  for (const Shape& shape : {Shape{4096, 4096}, {2048, 2048}, {16384, 2048}}) {
+    Bench(shape, Format::kF32, {1, 2, 4, 8}, false, limits, rows);
+  }
+  Print(rows);
+  if (!flags.json.empty()) WriteJson(flags.json, limits, rows);
+}
+
+}  // namespace
+}  // namespace aios
+
+int main(int argc, char** argv) {
+  const aios::ladder::Flags flags = aios::ladder::ParseFlags(argc, argv);
+  try {
+    aios::Main(flags);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "bench_gemv: %s\n", e.what());
+    return 1;
+  }
+}
