@@ -16,8 +16,7 @@ std::string WhyNoCuda(int device) {
   return why;
 #else
   (void)device;
-  return "this program was built without CUDA: build it where the CUDA toolkit is, or take "
-         "--backend cpu";
+  return "this program was built without CUDA: build it where the CUDA toolkit is";
 #endif
 }
 
@@ -26,7 +25,7 @@ std::unique_ptr<Backend> MakeBackend(const BackendOptions& options) {
   if (options.backend != "cpu") {
     why_not = WhyNoCuda(options.device);
     const bool must = options.backend == "cuda" || options.device != 0;
-    if (must && !why_not.empty()) throw InputError("{}", why_not);
+    if (must && !why_not.empty()) throw InputError("{}; or take --backend cpu", why_not);
   }
 #ifdef AIOS_HAVE_CUDA
   if (options.backend != "cpu" && why_not.empty()) {
@@ -36,8 +35,8 @@ std::unique_ptr<Backend> MakeBackend(const BackendOptions& options) {
   }
 #endif
   if (options.dtype == "bf16") {
-    throw InputError("--dtype bf16: the CPU computes in f32; bf16 is for --backend cuda{}",
-                     why_not.empty() ? "" : " (" + why_not + ")");
+    throw InputError("--dtype bf16: the CPU computes in f32; bf16 is for GPUs{}",
+                     why_not.empty() ? "" : ", and " + why_not);
   }
   return MakeCpuBackend(options.n_threads);
 }

@@ -20,34 +20,34 @@ int CountGpus() {
   const cudaError_t error = cudaGetDeviceCount(&n_gpus);
   if (error == cudaSuccess && n_gpus > 0) return n_gpus;
   cudaGetLastError();
-
   int driver = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
-  if (driver == 0) {
-    throw InputError(
-        "there is no NVIDIA driver on this machine, so no GPU to use: take --backend cpu, or "
-        "install the driver");
-  }
-  if (error == cudaErrorInsufficientDriver || driver < CUDART_VERSION / 1000 * 1000) {
-    throw InputError(
-        "the NVIDIA driver is too old: it knows CUDA up to {}, this program was built with {}: "
-        "update the driver, or take --backend cpu",
-        Version(driver), Version(CUDART_VERSION));
-  }
-  if (const char* visible = std::getenv("CUDA_VISIBLE_DEVICES")) {
-    throw InputError(
-        "CUDA_VISIBLE_DEVICES={} leaves no GPU to use: unset it or name one in it, or take "
-        "--backend cpu",
-        Quoted(visible));
-  }
-  if (error != cudaSuccess && error != cudaErrorNoDevice) {
-    throw InputError("the NVIDIA driver does not answer ({}): take --backend cpu",
-                     cudaGetErrorString(error));
-  }
-  throw InputError("there is no NVIDIA GPU in this machine: take --backend cpu");
+  throw InputError("{}", WhyNoGpu({.error = error,
+                                   .driver = driver,
+                                   .built_with = CUDART_VERSION,
+                                   .visible_devices = std::getenv("CUDA_VISIBLE_DEVICES")}));
 }
 
 }  // namespace
+
+std::string WhyNoGpu(const NoGpu& found) {
+  if (found.driver == 0) return "there is no NVIDIA driver on this machine";
+  const int major = found.built_with / 1000 * 1000;  // a driver of 13.0 runs programs of all 13.x
+  if (found.error == cudaErrorInsufficientDriver || found.driver < major) {
+    return fmt::format(
+        "the NVIDIA driver is too old: it knows CUDA up to {}, this program was built with {}: "
+        "update the driver",
+        Version(found.driver), Version(found.built_with));
+  }
+  if (found.visible_devices != nullptr) {
+    return fmt::format("CUDA_VISIBLE_DEVICES={} leaves no GPU to use: unset it or name one in it",
+                       Quoted(found.visible_devices));
+  }
+  if (found.error != cudaSuccess && found.error != cudaErrorNoDevice) {
+    return fmt::format("the NVIDIA driver does not answer ({})", cudaGetErrorString(found.error));
+  }
+  return "there is no NVIDIA GPU in this machine";
+}
 
 Gpu OpenGpu(int index) {
   const int n_gpus = CountGpus();

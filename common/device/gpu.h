@@ -1,6 +1,8 @@
 // Gpu: finding an NVIDIA GPU that this program can use, or saying why there is none.
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include <cstdint>
 #include <string>
 
@@ -22,6 +24,15 @@ Gpu OpenGpu(int index);
 
 // Whether OpenGpu would succeed; if not, `why` is the sentence.
 bool CanOpenGpu(int index, std::string* why);
+
+// What was found where no GPU was, and the sentence that it makes.
+struct NoGpu {
+  cudaError_t error = cudaSuccess;        // of cudaGetDeviceCount
+  int driver = 0;                         // the newest CUDA that it knows, 13000 for 13.0; 0: none
+  int built_with = 0;                     // the CUDA of this program, likewise
+  const char* visible_devices = nullptr;  // CUDA_VISIBLE_DEVICES, or nullptr
+};
+std::string WhyNoGpu(const NoGpu& found);
 
 // Free memory of the current GPU, in bytes.
 int64_t FreeGpuMemory();
