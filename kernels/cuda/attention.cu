@@ -4,7 +4,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/cuda/ampere.cuh"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_common.cuh"
 #include "kernels/cuda/attention_prefill_sm90.h"
@@ -16,19 +15,14 @@ namespace {
 
 // A block folds the chunks of one row of a split sequence, a thread a column. The chain of folds is
 // short on arithmetic (one fused multiply-add a chunk) and would be long on waiting: so the values
-// of 64 chunks are asked for at once, and while they are on their way a warp computes the factors
-// of these chunks, two a lane. The maximum before a chunk is an exact prefix, so that the factors
-// are those of RowFold::Begin, called chunk after chunk.
+// of 32 chunks are asked for at once, and those of the next 32 before these are folded. Meanwhile
+// each warp computes the factors of 32 chunks, one a lane. The maximum before a chunk is an exact
+// prefix, so that the factors are those of RowFold::Begin, called chunk after chunk.
 // Grid: [packed rows, n_kv_heads, n_seqs].
-constexpr int kFoldChunks = 64;
-constexpr int kFoldUnroll = 16;
-
-struct FoldFactors {
-  float keep, take, sum;
-};
+constexpr int kFoldChunks = 32;
 
 template <typename T>
-__global__ void FoldChunksKernel(AttentionArgs args, Partials partials) {
+__global__ void __launch_bounds__(256) FoldChunksKernel(AttentionArgs args, Partials partials) {
   const int group = args.n_heads / args.n_kv_heads;
   const int row = blockIdx.x;
   const int kv_head = blockIdx.y;
@@ -37,62 +31,52 @@ __global__ void FoldChunksKernel(AttentionArgs args, Partials partials) {
   WaitForPreviousKernel();  // The batch's arrays are older than it.
   if (n_rows > kSplitRows || row >= n_rows) return;
 
-  extern __shared__ __align__(16) float values[];  // [kFoldChunks, head_dim]
-  __shared__ FoldFactors factors[kFoldChunks];
   const int n_chunks = (sequence.KeysOfRow(row, group) + kChunkKeys - 1) / kChunkKeys;
   const int64_t first_slot =
       partials.Slot(static_cast<int64_t>(sequence.index) * args.n_kv_heads + kv_head, 0, row);
-  const int units = args.head_dim / 4;  // of 16 bytes
   const int column = min(static_cast<int>(threadIdx.x), args.head_dim - 1);
-  float max = -INFINITY;  // of the first warp: of all chunks so far
+  const int lane = threadIdx.x % 32;
+
+  // Past the last chunk: what changes nothing.
+  const int64_t stride = static_cast<int64_t>(partials.n_rows) * args.head_dim;
+  const float* const values = partials.values + first_slot * args.head_dim + column;
+  const auto load = [&](int first, float(&of)[kFoldChunks], float2& stats) {
+    const float* from = values + first * stride;
+#pragma unroll
+    for (int i = 0; i < kFoldChunks; ++i, from += stride) of[i] = first + i < n_chunks ? *from : 0;
+    const int64_t slot = first_slot + static_cast<int64_t>(first + lane) * partials.n_rows;
+    stats = first + lane < n_chunks ? partials.stats[slot] : float2{-INFINITY, 0};
+  };
+  float next[kFoldChunks];
+  float2 next_stats;
+  load(0, next, next_stats);
   RowFold fold;
   float total = 0;
   for (int first = 0; first < n_chunks; first += kFoldChunks) {
-    const int n = min(n_chunks - first, kFoldChunks);
-    // What follows the last chunk becomes 0, and its factors change nothing.
-    const int n_padded = (n + kFoldUnroll - 1) / kFoldUnroll * kFoldUnroll;
-    for (int i = threadIdx.x; i < n_padded * units; i += blockDim.x) {
-      const bool exists = i < n * units;
-      const int64_t slot = first_slot + static_cast<int64_t>(first + i / units) * partials.n_rows;
-      CopyAsync16(SharedAddress(values + i * 4),
-                  partials.values + (exists ? slot * args.head_dim + i % units * 4 : 0), exists);
-    }
-    CommitCopies();
-    if (threadIdx.x < 32) {
-      float2 stats[kFoldChunks / 32];
+    float now[kFoldChunks];
 #pragma unroll
-      for (int j = 0; j < kFoldChunks / 32; ++j) {
-        const int chunk = j * 32 + threadIdx.x;
-        const int64_t slot = first_slot + static_cast<int64_t>(first + chunk) * partials.n_rows;
-        stats[j] = chunk < n ? partials.stats[slot] : float2{-INFINITY, 0};
-      }
+    for (int i = 0; i < kFoldChunks; ++i) now[i] = next[i];
+    const float2 stats = next_stats;
+    if (first + kFoldChunks < n_chunks) load(first + kFoldChunks, next, next_stats);
+
+    float max = fmaxf(stats.x, fold.max);  // Becomes that of all chunks up to the lane's.
 #pragma unroll
-      for (int j = 0; j < kFoldChunks / 32; ++j) {
-        float up_to = fmaxf(stats[j].x, max);  // Becomes the maximum of all up to the lane's.
-        for (int offset = 1; offset < 32; offset *= 2) {
-          const float other = __shfl_up_sync(~0u, up_to, offset);
-          if (threadIdx.x >= offset) up_to = fmaxf(up_to, other);
-        }
-        const float before = __shfl_up_sync(~0u, up_to, 1);
-        RowFold of_lane;
-        of_lane.max = threadIdx.x == 0 ? max : before;
-        of_lane.Begin(stats[j].x, stats[j].y);
-        factors[j * 32 + threadIdx.x] = {of_lane.keep, of_lane.take, stats[j].y};
-        max = __shfl_sync(~0u, up_to, 31);
-      }
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const float other = __shfl_up_sync(~0u, max, offset);
+      if (lane >= offset) max = fmaxf(max, other);
     }
-    WaitForCopies<0>();
-    __syncthreads();
-    for (int i = 0; i < n_padded; i += kFoldUnroll) {
+    const float max_before = __shfl_up_sync(~0u, max, 1);
+    RowFold of_lane;
+    of_lane.max = lane == 0 ? fold.max : max_before;
+    of_lane.Begin(stats.x, stats.y);
 #pragma unroll
-      for (int j = i; j < i + kFoldUnroll; ++j) {
-        fold.keep = factors[j].keep;
-        fold.take = factors[j].take;
-        fold.sum = fold.Fold(fold.sum, factors[j].sum);
-        total = fold.Fold(total, values[j * args.head_dim + column]);
-      }
+    for (int i = 0; i < kFoldChunks; ++i) {
+      fold.keep = __shfl_sync(~0u, of_lane.keep, i);
+      fold.take = __shfl_sync(~0u, of_lane.take, i);
+      fold.sum = fold.Fold(fold.sum, __shfl_sync(~0u, stats.y, i));
+      total = fold.Fold(total, now[i]);
     }
-    __syncthreads();  // All have done with the values.
+    fold.max = __shfl_sync(~0u, max, 31);
   }
   if (threadIdx.x < args.head_dim) {
     static_cast<T*>(args.out)[RowOffset(args, sequence, kv_head, row) + column] =
@@ -104,18 +88,10 @@ void LaunchFold(const AttentionArgs& args, cudaStream_t stream) {
   const Partials partials = PartialsIn(args);
   const dim3 grid(partials.n_rows, args.n_kv_heads, args.n_seqs);
   const int n_threads = CeilDiv(args.head_dim, 32) * 32;
-  const int n_chunks = CeilDiv(std::min(partials.n_chunks, kFoldChunks), kFoldUnroll) * kFoldUnroll;
-  const int shared_bytes = n_chunks * args.head_dim * static_cast<int>(sizeof(float));
   const auto kernel =
       args.dtype == Format::kF32 ? FoldChunksKernel<float> : FoldChunksKernel<__nv_bfloat16>;
-  AIOS_CUDA_CHECK(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
-  Launch(kernel,
-         {.grid = grid,
-          .block = dim3(n_threads),
-          .shared_bytes = static_cast<size_t>(shared_bytes),
-          .overlap_previous = true},
-         stream, args, partials);
+  Launch(kernel, {.grid = grid, .block = dim3(n_threads), .overlap_previous = true}, stream, args,
+         partials);
 }
 
 #ifdef AIOS_CUDA_SM90A
@@ -173,7 +149,8 @@ void Attention(const AttentionArgs& args, cudaStream_t stream) {
   AIOS_CUDA_CHECK(cudaDeviceGetAttribute(&plan.n_sms, cudaDevAttrMultiProcessorCount, device));
 
   if (MmaAttentionSupports(args)) {
-    LaunchMmaAttention(args, plan, stream);
+    if (plan.split) LaunchMmaDecode(args, plan, stream);
+    if (plan.whole) LaunchMmaPrefill(args, plan, stream);
   } else {
     LaunchGenericAttention(args, plan, stream);
   }

@@ -13,7 +13,7 @@
 //
 //   f32                          CUDA cores, true f32                    attention_generic.cu
 //   bf16, other head_dims        CUDA cores, sums in f32                 attention_generic.cu
-//   bf16, head_dim 64/80/96/128  tensor cores through mma.sync (sm_80+)  attention_mma.cu
+//   bf16, head_dim 64/80/96/128  tensor cores through mma.sync (sm_80+)  attention_mma_*.cu
 //   bf16, head_dim 64/128,       Hopper's wgmma, thrice as fast          attention_prefill_sm90.cu
 //     64 rows or more at once
 //

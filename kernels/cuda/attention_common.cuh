@@ -204,6 +204,7 @@ struct AttentionPlan {
 void LaunchGenericAttention(const AttentionArgs& args, const AttentionPlan& plan,
                             cudaStream_t stream);
 bool MmaAttentionSupports(const AttentionArgs& args);
-void LaunchMmaAttention(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream);
+void LaunchMmaPrefill(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream);
+void LaunchMmaDecode(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream);
 
 }  // namespace aios::kernels::cuda
