@@ -6,8 +6,8 @@
 // thread on the way: with 2,048 threads a multiprocessor, 17 MB on the GPU, more than Little's law
 // asks for. And W, which is read once, no longer pushes x out of the L1 (no_allocate).
 // It pays where warps are few (2,048 outputs); with 128,256 of them there were enough already.
-// What is left: what happens between two kernels. The last blocks drain, the next kernel starts, its first
-// loads are a microsecond on the way: of the 7 us that 32 MB take, that is much.
+// What is left: what happens between two kernels. The last blocks drain, the next kernel starts,
+// its first loads are a microsecond on the way: of the 7 us that 32 MB take, that is much.
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/check.h"

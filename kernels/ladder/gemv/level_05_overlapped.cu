@@ -1,4 +1,5 @@
-// Level 5: a smaller gap between kernels. This is the engine's: kernels/cuda/gemv.cu, read it there.
+// Level 5: a smaller gap between kernels. This is the engine's: kernels/cuda/gemv.cu, read it
+// there.
 //
 //   bazel run -c opt //kernels/ladder/gemv:ladder_gemv -- --level 5
 //
