@@ -191,7 +191,13 @@ template <int kHeadDim>
 void LaunchFor(const AttentionArgs& args, const AttentionPlan& plan, cudaStream_t stream) {
   const int64_t n_chunks =
       static_cast<int64_t>(PartialsIn(args).n_chunks) * args.n_kv_heads * args.n_seqs;
-  if (n_chunks <= plan.n_sms) {
+  int device = 0, most_shared_bytes = 0;  // 227 KB on Hopper; on some Ampere and Ada GPUs 99
+  AIOS_CUDA_CHECK(cudaGetDevice(&device));
+  AIOS_CUDA_CHECK(
+      cudaDeviceGetAttribute(&most_shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  const bool has_room =
+      static_cast<int>(sizeof(typename Decode<kHeadDim, true>::Shared)) <= most_shared_bytes;
+  if (has_room && n_chunks <= plan.n_sms) {
     LaunchDecode<kHeadDim, true>(args, stream);
   } else {
     LaunchDecode<kHeadDim, false>(args, stream);
