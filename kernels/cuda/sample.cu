@@ -35,8 +35,8 @@ constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
 constexpr int kBins = 2 * kThreads;  // each thread looks at two
 constexpr int kBinBits = 10;
-constexpr int kMaxSorted = 2 * kThreads;  // likewise
-constexpr int kMaxTopK = kThreads;        // each thread has one
+constexpr int kMaxSorted = kThreads;    // each thread has one
+constexpr int kMaxTopK = kThreads / 2;  // somewhat more than top_k are gathered
 constexpr int kMaxCluster = 8;
 constexpr int kWeightBits = 42;  // a weight of 1 is 2^42: 2^20 of them fit in 64 bits
 constexpr unsigned kAllLanes = 0xFFFFFFFF;
@@ -49,6 +49,9 @@ struct Cluster {
   __device__ int rank() const { return cooperative_groups::this_cluster().block_rank(); }
   __device__ int size() const { return cooperative_groups::this_cluster().num_blocks(); }
   __device__ void Sync() const { cooperative_groups::this_cluster().sync(); }
+  // A Sync in two halves, between which a thread can do other work.
+  __device__ void Arrive() const { cooperative_groups::this_cluster().barrier_arrive(); }
+  __device__ void Wait() const { cooperative_groups::this_cluster().barrier_wait(); }
   // What stands at `mine`, in this block's shared memory, as block `rank` has it.
   template <typename T>
   __device__ T* At(int rank, T* mine) const {
@@ -58,6 +61,8 @@ struct Cluster {
   __device__ int rank() const { return 0; }
   __device__ int size() const { return 1; }
   __device__ void Sync() const { __syncthreads(); }
+  __device__ void Arrive() const {}
+  __device__ void Wait() const { __syncthreads(); }
   template <typename T>
   __device__ T* At(int, T* mine) const {
     return mine;
@@ -101,7 +106,7 @@ struct Shared {
   // In the first block: the whole histogram; tokens to be sorted.
   uint32_t total_count[kBins];
   uint64_t total_weight[kBins];
-  uint64_t sorted[kMaxSorted];
+  uint64_t gathered[kMaxSorted];
   uint32_t n_gathered;
 
   // Written by other blocks, read after a Sync.
@@ -134,28 +139,27 @@ __device__ __forceinline__ float LogitOf(uint64_t order) {
   return NumberOf(~static_cast<uint32_t>(order >> 32));
 }
 
-// Sorts sorted[0 .. n) (Batcher's bitonic network), after filling it up to a power of two.
-__device__ void SortOrders(uint64_t* sorted, int n) {
-  int size = 2;
-  while (size < n) size *= 2;
-  for (int i = n + threadIdx.x; i < size; i += kThreads) sorted[i] = ~uint64_t{0};
-  __syncthreads();
-  for (int run = 2; run <= size; run *= 2) {
+// Sorts the threads' orders, of which the first n are less than ~0 (Batcher's bitonic network).
+// Pairs within a warp meet in registers, others in the scratch of kThreads.
+__device__ uint64_t SortOrders(uint64_t mine, int n, uint64_t* scratch) {
+  const int thread = threadIdx.x;
+  for (int run = 2; run < 2 * n; run *= 2) {
     for (int distance = run / 2; distance > 0; distance /= 2) {
-      for (int i = threadIdx.x; i < size / 2; i += kThreads) {
-        const int low = i / distance * 2 * distance + i % distance;
-        const int high = low + distance;
-        const uint64_t a = sorted[low];
-        const uint64_t b = sorted[high];
-        const bool ascending = (low & run) == 0;
-        if ((a > b) == ascending) {
-          sorted[low] = b;
-          sorted[high] = a;
-        }
+      uint64_t other;
+      if (distance < 32) {
+        other = __shfl_xor_sync(kAllLanes, mine, distance);
+      } else {
+        __syncthreads();
+        scratch[thread] = mine;
+        __syncthreads();
+        other = scratch[thread ^ distance];
       }
-      __syncthreads();
+      const bool ascending = (thread & run) == 0;
+      const bool first_of_pair = (thread & distance) == 0;
+      mine = ascending == first_of_pair ? min(mine, other) : max(mine, other);
     }
   }
+  return mine;
 }
 
 // ---- Sums within a block ------------------------------------------------------------------------
@@ -255,17 +259,22 @@ struct Row {
   }
 
   // Adds the blocks' histograms up in the first block. Each block does a share of the bins.
-  __device__ void AddHistograms() {
+  __device__ void AddHistograms(bool with_weights) {
     cluster.Sync();
     const int share = kBins / cluster.size();
     const int end = (cluster.rank() + 1) * share;
     for (int bin = cluster.rank() * share + threadIdx.x; bin < end; bin += kThreads) {
       uint32_t count = 0;
       uint64_t weight = 0;
-      for (int rank = 0; rank < cluster.size(); ++rank) {
-        count += *cluster.At(rank, &shared.count[bin]);
-        weight += *cluster.At(rank, &shared.weight_low[bin]);
-        weight += static_cast<uint64_t>(*cluster.At(rank, &shared.weight_high[bin])) << 32;
+#pragma unroll  // all loads, which take their time, are on the way at once
+      for (int rank = 0; rank < kMaxCluster; ++rank) {
+        if (rank < cluster.size()) {
+          count += *cluster.At(rank, &shared.count[bin]);
+          if (with_weights) {
+            weight += *cluster.At(rank, &shared.weight_low[bin]);
+            weight += static_cast<uint64_t>(*cluster.At(rank, &shared.weight_high[bin])) << 32;
+          }
+        }
       }
       *cluster.At(0, &shared.total_count[bin]) = count;
       *cluster.At(0, &shared.total_weight[bin]) = weight;
@@ -299,7 +308,7 @@ struct Row {
     if (threadIdx.x < cluster.size()) {
       *cluster.At(threadIdx.x, &shared.sums[cluster.rank()]) = sums;
     }
-    AddHistograms();
+    AddHistograms(/*with_weights=*/true);
     weight_sum = likely = 0;
     for (int rank = 0; rank < cluster.size(); ++rank) {
       weight_sum += shared.sums[rank].weight;
@@ -317,7 +326,7 @@ struct Row {
       const auto bin = static_cast<uint32_t>(OrderOf(logits[i], first_id + i) >> shift);
       AddToBin(bin % kBins, WeightOf(logits[i]));
     }
-    AddHistograms();
+    AddHistograms(/*with_weights=*/true);
     histogram_is_whole = false;
   }
 
@@ -354,18 +363,23 @@ struct Row {
     return shared.found;
   }
 
-  // Puts the tokens that `wanted` accepts into shared.sorted of the first block, sorted. Returns
-  // how many there are; if more than fit, they are not all there, and not sorted.
+  // Brings the tokens that `wanted` accepts to the first block, and returns how many there are. If
+  // they fit, *order is, in thread i of that block, the i-th best, and ~0 after the last.
   template <typename Wanted>
-  __device__ int Gather(const Wanted& wanted) {
+  __device__ int Gather(const Wanted& wanted, uint64_t* order) {
+#pragma unroll 4
     for (int i = threadIdx.x; i < n; i += kThreads) {
       if (!wanted(logits[i], first_id + i)) continue;
       const uint32_t at = atomicAdd(cluster.At(0, &shared.n_gathered), 1U);
-      if (at < kMaxSorted) *cluster.At(0, &shared.sorted[at]) = OrderOf(logits[i], first_id + i);
+      if (at < kMaxSorted) *cluster.At(0, &shared.gathered[at]) = OrderOf(logits[i], first_id + i);
     }
     cluster.Sync();
     const auto n_gathered = static_cast<int>(*cluster.At(0, &shared.n_gathered));
-    if (cluster.rank() == 0 && n_gathered <= kMaxSorted) SortOrders(shared.sorted, n_gathered);
+    if (cluster.rank() == 0 && n_gathered <= kMaxSorted) {
+      const auto i = static_cast<int>(threadIdx.x);
+      *order = i < n_gathered ? shared.gathered[i] : ~uint64_t{0};
+      *order = SortOrders(*order, n_gathered, shared.gathered);
+    }
     return n_gathered;
   }
 
@@ -389,28 +403,20 @@ struct Row {
       SplitHistogram(region);
       ++region.level;
     }
-    const int n_gathered =
-        Gather([&](float logit, uint32_t id) { return Contains(region, logit, id); });
+    uint64_t order = 0;
+    const auto wanted = [&](float logit, uint32_t id) { return Contains(region, logit, id); };
+    const int n_gathered = Gather(wanted, &order);
     if (cluster.rank() == 0) {
-      uint64_t weight[2];
-      for (int i = 0; i < 2; ++i) {
-        const int at = 2 * threadIdx.x + i;
-        weight[i] = at < n_gathered ? WeightOf(LogitOf(shared.sorted[at])) : 0;
-      }
+      const int i = threadIdx.x;
+      const uint64_t weight = i < n_gathered ? WeightOf(LogitOf(order)) : 0;
       uint64_t total;
-      uint64_t weights = Scan(weight[0] + weight[1], shared.warp_sums, &total);
-      weights -= weight[0] + weight[1];
-      for (int i = 0; i < 2; ++i) {
-        const auto at = static_cast<uint64_t>(2 * threadIdx.x + i);
-        const uint64_t before = by_count ? at : weights;
-        const uint64_t more = by_count ? (at < n_gathered ? 1 : 0) : weight[i];
-        weights += weight[i];
-        if (before < target && before + more >= target) {
-          const Selected selected = {static_cast<uint32_t>(shared.sorted[at]),
-                                     weight_before + weights};
-          for (int rank = 0; rank < cluster.size(); ++rank) {
-            *cluster.At(rank, &shared.selected) = selected;
-          }
+      const uint64_t weights = Scan(weight, shared.warp_sums, &total);
+      const uint64_t before = by_count ? static_cast<uint64_t>(i) : weights - weight;
+      const uint64_t reached = by_count ? static_cast<uint64_t>(min(i + 1, n_gathered)) : weights;
+      if (before < target && reached >= target) {
+        const Selected selected = {static_cast<uint32_t>(order), weight_before + weights};
+        for (int rank = 0; rank < cluster.size(); ++rank) {
+          *cluster.At(rank, &shared.selected) = selected;
         }
       }
     }
@@ -418,30 +424,29 @@ struct Row {
     return shared.selected;
   }
 
-  // The token, where no more than kMaxTopK are candidates. False if the gathered tokens did not
-  // fit: there are many equal ones. thread_max: of this thread's logits. Only the first block's
-  // *token is set.
+  // Writes the token, where no more than kMaxTopK are candidates. False if what was gathered did
+  // not fit: there are many equal ones. thread_max: of this thread's logits.
   __device__ bool SampleFromTop(int top_k, bool has_any, float thread_max, float floor,
-                                uint32_t* token) {
+                                int32_t* token) {
     bins_per_unit = kBins / (best - floor);
     ClearHistogram();
     if (has_any) atomicAdd(&shared.count[BinOf(thread_max)], 1U);
-    AddHistograms();
+    AddHistograms(/*with_weights=*/false);
     const Found found = FindBin(/*by_count=*/true, top_k);
     // Fewer threads with logits than top_k: then the last bin must do, which has all.
     const bool enough = found.count_before + found.count >= static_cast<uint64_t>(top_k);
     const uint32_t last_bin = enough ? found.bin : kBins - 1;
-    const int n_gathered = Gather([&](float logit, uint32_t) { return BinOf(logit) <= last_bin; });
+    uint64_t order = 0;
+    const auto wanted = [&](float logit, uint32_t) { return BinOf(logit) <= last_bin; };
+    const int n_gathered = Gather(wanted, &order);
     if (n_gathered > kMaxSorted) return false;
     if (cluster.rank() != 0) return true;
 
     // As on the host, in its precision. Thread i has the i-th best token.
     const int i = threadIdx.x;
-    const double best_logit = LogitOf(shared.sorted[0]);
-    const double temperature = params.temperature;
     double weight = 0;
     if (i < min(top_k, n_gathered)) {
-      weight = exp((LogitOf(shared.sorted[i]) - best_logit) / temperature);
+      weight = exp((LogitOf(order) - static_cast<double>(best)) / params.temperature);
     }
     auto* scratch = reinterpret_cast<double*>(shared.warp_sums);
     double sum;
@@ -455,7 +460,7 @@ struct Row {
     const double right = Scan(static_cast<double>(probability), scratch, &unused);
     const int n_kept = __syncthreads_count(kept);
     const int n_left = __syncthreads_count(kept && right <= UniformDraw(params.seed, params.step));
-    *token = static_cast<uint32_t>(shared.sorted[min(n_left, n_kept - 1)]);
+    if (i == min(n_left, n_kept - 1)) *token = static_cast<int32_t>(order);
     return true;
   }
 
@@ -542,7 +547,7 @@ __device__ Extremes Fold(const Extremes& mine) {  // over a warp
   return all;
 }
 
-// Over the cluster.
+// Over the cluster. Ends what its Arrive began.
 __device__ Extremes FoldAll(const Cluster& cluster, const Seen& seen, Shared& shared) {
   constexpr Extremes kNothing = {0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0};
   const int lane = threadIdx.x % 32;
@@ -552,6 +557,7 @@ __device__ Extremes FoldAll(const Cluster& cluster, const Seen& seen, Shared& sh
   mine = Fold(mine);
   if (lane == 0) shared.warp_extremes[threadIdx.x / 32] = mine;
   __syncthreads();
+  cluster.Wait();  // all blocks run: from here on their shared memory is there
   if (threadIdx.x < 32) {
     mine = Fold(lane < kWarps ? shared.warp_extremes[lane] : kNothing);
     if (lane < cluster.size()) *cluster.At(lane, &shared.extremes[cluster.rank()]) = mine;
@@ -567,6 +573,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   extern __shared__ __align__(16) char memory[];
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   const Cluster cluster;
+  cluster.Arrive();
   WaitForPreviousKernel();
   const SampleParams params = args.params[blockIdx.y];
 
@@ -578,36 +585,38 @@ __global__ void __launch_bounds__(kThreads, 2)
   const Seen seen = ReadLogits(from, n, first, aligned, copy);
   const Extremes extremes = FoldAll(cluster, seen, shared);  // after it, all may read `copy`
 
-  uint32_t token = extremes.max_id;
-  if (extremes.damaged != 0) {
-    token = static_cast<uint32_t>(kNoToken);
-  } else if (params.temperature > 0) {
-    const double rate = 1.4426950408889634 / params.temperature;  // log2(e) / temperature
-    const auto rate_high = static_cast<float>(rate);
-    Row row = {.cluster = cluster,
-               .shared = shared,
-               .params = params,
-               .logits = staged ? copy : from,
-               .n = n,
-               .first_id = static_cast<uint32_t>(first),
-               .best = NumberOf(extremes.max_key),
-               .bins_per_unit = 0,
-               .rate_high = rate_high,
-               .rate_low = static_cast<float>(rate - rate_high),
-               .histogram_is_whole = false,
-               .min_weight = static_cast<uint64_t>(
-                   ceil(static_cast<double>(params.min_p) * (uint64_t{1} << kWeightBits))),
-               .weight_sum = 0,
-               .likely = 0};
-    const int top_k = params.top_k > 0 ? min(params.top_k, args.vocab_size) : args.vocab_size;
-    const bool done = top_k <= kMaxTopK && row.SampleFromTop(top_k, seen.any(), seen.max,
-                                                             NumberOf(extremes.floor_key), &token);
-    if (!done) token = row.SampleFromAll(top_k, args.vocab_size, NumberOf(extremes.min_key));
-    cluster.Sync();  // no block may end while another reads its shared memory
+  int32_t* token = args.tokens + blockIdx.y;
+  if (extremes.damaged != 0 || params.temperature == 0) {
+    if (cluster.rank() == 0 && threadIdx.x == 0) {
+      *token = extremes.damaged != 0 ? kNoToken : static_cast<int32_t>(extremes.max_id);
+    }
+    return;
   }
-  if (cluster.rank() == 0 && threadIdx.x == 0) {
-    args.tokens[blockIdx.y] = static_cast<int32_t>(token);
+  const double rate = 1.4426950408889634 / params.temperature;  // log2(e) / temperature
+  const auto rate_high = static_cast<float>(rate);
+  Row row = {.cluster = cluster,
+             .shared = shared,
+             .params = params,
+             .logits = staged ? copy : from,
+             .n = n,
+             .first_id = static_cast<uint32_t>(first),
+             .best = NumberOf(extremes.max_key),
+             .bins_per_unit = 0,
+             .rate_high = rate_high,
+             .rate_low = static_cast<float>(rate - rate_high),
+             .histogram_is_whole = false,
+             .min_weight = static_cast<uint64_t>(
+                 ceil(static_cast<double>(params.min_p) * (uint64_t{1} << kWeightBits))),
+             .weight_sum = 0,
+             .likely = 0};
+  const int top_k = params.top_k > 0 ? min(params.top_k, args.vocab_size) : args.vocab_size;
+  const bool done = top_k <= kMaxTopK && row.SampleFromTop(top_k, seen.any(), seen.max,
+                                                           NumberOf(extremes.floor_key), token);
+  if (!done) {
+    const uint32_t drawn = row.SampleFromAll(top_k, args.vocab_size, NumberOf(extremes.min_key));
+    if (cluster.rank() == 0 && threadIdx.x == 0) *token = static_cast<int32_t>(drawn);
   }
+  cluster.Sync();  // no block may end while another reads its shared memory
 }
 
 int Attribute(cudaDeviceAttr attribute) {
