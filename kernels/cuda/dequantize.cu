@@ -11,37 +11,59 @@
 namespace aios::kernels::cuda {
 namespace {
 
-// Numbers that a thread makes at a time. Runs of 16, the shortest that share a scale, are two.
-constexpr int kRun = 8;
-
-__device__ __forceinline__ float F16ToFloat(F16 bits) {
-  return __half2float(__ushort_as_half(bits));
+// What a block has at an even address, as all of the fields below do: blocks are of an even size,
+// and so are the fields before them. The compiler, which knows packed structures only, would load
+// byte by byte.
+__device__ __forceinline__ uint32_t Load16(const void* at) {
+  return *static_cast<const uint16_t*>(at);
+}
+__device__ __forceinline__ float LoadF16(const void* at) {
+  return __half2float(__ushort_as_half(Load16(at)));
 }
 
-__device__ __forceinline__ int LowHalf(uint8_t byte) { return byte & 15; }
-__device__ __forceinline__ int HighHalf(uint8_t byte) { return byte >> 4; }
+// kRun bytes.
+template <int kRun>
+struct Bytes {
+  uint32_t words[kRun / 4];
+
+  __device__ __forceinline__ explicit Bytes(const void* at) {
+#pragma unroll
+    for (int i = 0; i < kRun / 4; ++i) {
+      const char* word = static_cast<const char*>(at) + 4 * i;
+      words[i] = Load16(word) | Load16(word + 2) << 16;
+    }
+  }
+  __device__ __forceinline__ int operator[](int j) const { return words[j / 4] >> j % 4 * 8 & 255; }
+};
+
+__device__ __forceinline__ int LowHalf(int byte) { return byte & 15; }
+__device__ __forceinline__ int HighHalf(int byte) { return byte >> 4; }
 
 // Each product of the functions below is exact in f32 (kernels/cpu/dequantize.h says why), so that
 // it does not matter which of them the compiler fuses with the sum.
 
 // ---- Numbers [i, i + kRun) of one block, in the layouts of formats.h ----------------------------
+// kRun is what fills 16 bytes of the output: 4 or 8, of the 16 at least that share a scale.
 
+template <int kRun>
 __device__ void Run(const BlockQ4_0& block, int i, float (&x)[kRun]) {
-  const float d = F16ToFloat(block.d);
+  const float d = LoadF16(&block.d);
+  const Bytes<kRun> qs(block.qs + i % 16);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t byte = block.qs[i % 16 + j];
-    x[j] = d * static_cast<float>((i < 16 ? LowHalf(byte) : HighHalf(byte)) - 8);
+    const int low = i < 16 ? LowHalf(qs[j]) : HighHalf(qs[j]);
+    x[j] = d * static_cast<float>(low - 8);
   }
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ4_1& block, int i, float (&x)[kRun]) {
-  const float d = F16ToFloat(block.d);
-  const float m = F16ToFloat(block.m);
+  const float d = LoadF16(&block.d);
+  const float m = LoadF16(&block.m);
+  const Bytes<kRun> qs(block.qs + i % 16);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t byte = block.qs[i % 16 + j];
-    x[j] = d * static_cast<float>(i < 16 ? LowHalf(byte) : HighHalf(byte)) + m;
+    x[j] = d * static_cast<float>(i < 16 ? LowHalf(qs[j]) : HighHalf(qs[j])) + m;
   }
 }
 
@@ -50,31 +72,37 @@ __device__ __forceinline__ int FifthBit(const uint8_t (&qh)[4], int i) {
   return (qh[i / 8] >> (i % 8) & 1) << 4;
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ5_0& block, int i, float (&x)[kRun]) {
-  const float d = F16ToFloat(block.d);
+  const float d = LoadF16(&block.d);
+  const Bytes<kRun> qs(block.qs + i % 16);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t byte = block.qs[i % 16 + j];
-    const int low = i < 16 ? LowHalf(byte) : HighHalf(byte);
+    const int low = i < 16 ? LowHalf(qs[j]) : HighHalf(qs[j]);
     x[j] = d * static_cast<float>((low | FifthBit(block.qh, i + j)) - 16);
   }
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ5_1& block, int i, float (&x)[kRun]) {
-  const float d = F16ToFloat(block.d);
-  const float m = F16ToFloat(block.m);
+  const float d = LoadF16(&block.d);
+  const float m = LoadF16(&block.m);
+  const Bytes<kRun> qs(block.qs + i % 16);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t byte = block.qs[i % 16 + j];
-    const int low = i < 16 ? LowHalf(byte) : HighHalf(byte);
+    const int low = i < 16 ? LowHalf(qs[j]) : HighHalf(qs[j]);
     x[j] = d * static_cast<float>(low | FifthBit(block.qh, i + j)) + m;
   }
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ8_0& block, int i, float (&x)[kRun]) {
-  const float d = F16ToFloat(block.d);
+  const float d = LoadF16(&block.d);
+  const Bytes<kRun> qs(block.qs + i);
 #pragma unroll
-  for (int j = 0; j < kRun; ++j) x[j] = d * static_cast<float>(block.qs[i + j]);
+  for (int j = 0; j < kRun; ++j) {
+    x[j] = d * static_cast<float>(static_cast<int8_t>(qs[j]));
+  }
 }
 
 // Scale and offset (the negative min) of sub-block s of a Q4_K or Q5_K block.
@@ -88,54 +116,52 @@ __device__ __forceinline__ void UnpackScale(const Block& block, int s, float* sc
     scale_bits = LowHalf(packed[s + 4]) | packed[s - 4] >> 6 << 4;
     min_bits = HighHalf(packed[s + 4]) | packed[s] >> 6 << 4;
   }
-  *scale = F16ToFloat(block.d) * static_cast<float>(scale_bits);
-  *offset = -F16ToFloat(block.dmin) * static_cast<float>(min_bits);
+  *scale = LoadF16(&block.d) * static_cast<float>(scale_bits);
+  *offset = -LoadF16(&block.dmin) * static_cast<float>(min_bits);
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ4_K& block, int i, float (&x)[kRun]) {
   const int s = i / 32;
   float scale;
   float offset;
   UnpackScale(block, s, &scale, &offset);
+  const Bytes<kRun> qs(block.qs + s / 2 * 32 + i % 32);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t byte = block.qs[s / 2 * 32 + i % 32 + j];
-    x[j] = scale * static_cast<float>(s % 2 == 0 ? LowHalf(byte) : HighHalf(byte)) + offset;
+    x[j] = scale * static_cast<float>(s % 2 == 0 ? LowHalf(qs[j]) : HighHalf(qs[j])) + offset;
   }
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ5_K& block, int i, float (&x)[kRun]) {
   const int s = i / 32;
   float scale;
   float offset;
   UnpackScale(block, s, &scale, &offset);
+  const Bytes<kRun> qs(block.qs + s / 2 * 32 + i % 32);
+  const Bytes<kRun> qh(block.qh + i % 32);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t byte = block.qs[s / 2 * 32 + i % 32 + j];
-    const int fifth = (block.qh[i % 32 + j] >> s & 1) << 4;
-    const int low = s % 2 == 0 ? LowHalf(byte) : HighHalf(byte);
+    const int fifth = (qh[j] >> s & 1) << 4;
+    const int low = s % 2 == 0 ? LowHalf(qs[j]) : HighHalf(qs[j]);
     x[j] = scale * static_cast<float>(low | fifth) + offset;
   }
 }
 
+template <int kRun>
 __device__ void Run(const BlockQ6_K& block, int i, float (&x)[kRun]) {
   const int half = i / 128;
   const int p = i % 128 / 32;
-  const float scale = F16ToFloat(block.d) * static_cast<float>(block.scales[i / 16]);
+  const float scale = LoadF16(&block.d) * static_cast<float>(block.scales[i / 16]);
+  const Bytes<kRun> ql(block.ql + 64 * half + 32 * (p % 2) + i % 32);
+  const Bytes<kRun> qh(block.qh + 32 * half + i % 32);
 #pragma unroll
   for (int j = 0; j < kRun; ++j) {
-    const uint8_t ql = block.ql[64 * half + 32 * (p % 2) + i % 32 + j];
-    const int high = (block.qh[32 * half + i % 32 + j] >> (2 * p) & 3) << 4;
-    x[j] = scale * static_cast<float>(((p < 2 ? LowHalf(ql) : HighHalf(ql)) | high) - 32);
+    const int low = p < 2 ? LowHalf(ql[j]) : HighHalf(ql[j]);
+    const int high = (qh[j] >> (2 * p) & 3) << 4;
+    x[j] = scale * static_cast<float>((low | high) - 32);
   }
-}
-
-__device__ __forceinline__ void StoreRun(const float (&x)[kRun], float* out) {
-  *reinterpret_cast<float4*>(out) = make_float4(x[0], x[1], x[2], x[3]);
-  *reinterpret_cast<float4*>(out + 4) = make_float4(x[4], x[5], x[6], x[7]);
-}
-__device__ __forceinline__ void StoreRun(const float (&x)[kRun], __nv_bfloat16* out) {
-  StorePack(x, out);
 }
 
 // ---- Formats of blocks --------------------------------------------------------------------------
@@ -149,6 +175,7 @@ constexpr int kTile = 8192;  // numbers of a block of threads: whole blocks, of 
 template <typename Block, int kBlockSize, typename Piece, typename Out>
 __global__ void __launch_bounds__(kThreads) BlocksKernel(const char* blocks, int64_t n, Out* out) {
   constexpr int kBlocks = kTile / kBlockSize;
+  constexpr int kRun = kPackSize<Out>;
   static_assert(kBlocks * sizeof(Block) % 16 == 0);
   __shared__ __align__(16) char tile[kBlocks * sizeof(Block)];
 
@@ -168,7 +195,7 @@ __global__ void __launch_bounds__(kThreads) BlocksKernel(const char* blocks, int
   for (int i = threadIdx.x * kRun; i < n_here; i += kThreads * kRun) {
     float x[kRun];
     Run(reinterpret_cast<const Block*>(tile)[i / kBlockSize], i % kBlockSize, x);
-    StoreRun(x, out + begin + i);
+    StorePack(x, out + begin + i);
   }
 }
 
@@ -195,17 +222,18 @@ __device__ __forceinline__ float NumberToFloat(__nv_bfloat16 x) { return __bfloa
 template <typename In, typename Out>
 __global__ void __launch_bounds__(kThreads)
     NumbersKernel(const In* in, int64_t n, bool aligned, Out* out) {
+  constexpr int kRun = kPackSize<Out>;
   const int64_t i = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kRun;
   if (i >= n) return;
   if (aligned && i + kRun <= n) {
-    struct alignas(16) Numbers {
+    struct alignas(kRun * sizeof(In) < 16 ? 8 : 16) Numbers {
       In values[kRun];
     };
     const Numbers numbers = *reinterpret_cast<const Numbers*>(in + i);
     float x[kRun];
 #pragma unroll
     for (int j = 0; j < kRun; ++j) x[j] = NumberToFloat(numbers.values[j]);
-    StoreRun(x, out + i);
+    StorePack(x, out + i);
   } else {
     for (int64_t j = i; j < min(i + kRun, n); ++j) FromFloat(NumberToFloat(in[j]), out + j);
   }
@@ -214,7 +242,7 @@ __global__ void __launch_bounds__(kThreads)
 template <typename In, typename Out>
 void Numbers(const DequantizeArgs& args, cudaStream_t stream) {
   if (args.n == 0) return;
-  const auto grid = static_cast<unsigned>(CeilDiv(args.n, kThreads * kRun));
+  const auto grid = static_cast<unsigned>(CeilDiv(args.n, kThreads * kPackSize<Out>));
   NumbersKernel<<<grid, kThreads, 0, stream>>>(static_cast<const In*>(args.blocks), args.n,
                                                AlignedTo16({args.blocks}),
                                                static_cast<Out*>(args.out));
