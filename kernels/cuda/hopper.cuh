@@ -217,8 +217,10 @@ __device__ inline void TmaLoad2DMulticast(void* to, const CUtensorMap* map, uint
       : "memory");
 }
 
-// Shared to global memory; x, y, z not negative. First FenceAsyncProxy by each thread that wrote
-// the tile, then a barrier among them, then one thread stores; that same thread commits and waits.
+// Shared to global memory. The box may end outside, but x, y, z must not be negative: then a store
+// is an illegal instruction (seen on an H200; loads may). First FenceAsyncProxy by each thread that
+// wrote the tile, then a barrier among them, then one thread stores; that same thread commits and
+// waits.
 __device__ inline void TmaStore2D(const CUtensorMap* map, const void* from, int x, int y) {
   asm volatile(
       "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
