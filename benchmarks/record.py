@@ -2,6 +2,10 @@
 
     python3 benchmarks/record.py bench_dequantize [FLAG ...]
     python3 benchmarks/record.py 02_running_an_llm [FLAG ...]
+    python3 benchmarks/record.py --gpu FOLDER
+
+--gpu keeps what the archive of //tools:gpu_bundle measured on another machine: FOLDER is the
+`results` that its run.sh wrote there.
 
 Writes benchmarks/results/NAME.json: Google Benchmark's own JSON, or the report of the lesson's median
 run of five, plus the machine, the commit and the command, less what is nobody's business (host name,
@@ -68,7 +72,29 @@ def lesson(target, flags):
     return median
 
 
+def keep_gpu(folder):
+    name, driver = (folder / "GPU").read_text().strip().splitlines()[0].split(", ")
+    for path in sorted(folder.glob("*.json")):
+        kind = "ladders" if path.stem.startswith("ladder") else "benchmarks"
+        keep(path.stem, {
+            **json.loads(path.read_text()),
+            "machine": {"gpu": name, "driver": driver},
+            "commit": (folder / "COMMIT").read_text().strip(),
+            "command": f"bazel run //tools:gpu_bundle -- aios_gpu.tar.gz; there: ./run.sh {kind}",
+        })
+
+
+def keep(name, result):
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(path.relative_to(ROOT))
+
+
 def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "--gpu":
+        keep_gpu(pathlib.Path(os.environ.get("BUILD_WORKING_DIRECTORY", ".")) / sys.argv[2])
+        return
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     name, flags = sys.argv[1], sys.argv[2:]
@@ -76,16 +102,12 @@ def main():
     target = f"//lessons/{name}" if is_lesson else f"//benchmarks:{name}"
     before = commit()
     measured = lesson(target, flags) if is_lesson else benchmark(target, flags)
-    result = {
+    keep(name, {
         **measured,
         "machine": {**measured.get("machine", {}), **machine()},
         "commit": before,
         "command": shlex.join(["bazel", "run", target] + (["--", *flags] if flags else [])),
-    }
-    path = ROOT / "benchmarks" / "results" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(path.relative_to(ROOT))
+    })
 
 
 if __name__ == "__main__":

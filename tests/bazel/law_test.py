@@ -57,6 +57,7 @@ class CheckerTest(unittest.TestCase):
         ("//benchmarks:bench_tokenizer", "//tests/golden:golden"),
         ("//tests/common/loader:gguf_fuzz", "//bazel:fuzz_replay_main.cc"),
         ("//tools:tokenize", "//common/text:tokenizer"),
+        ("//tools:gpu_bundle", "//tests/kernels/cuda:gemv_test"),
         ("//exercises/04_kv_cache:check", "//common/mm:page_table"),
     ]
 
