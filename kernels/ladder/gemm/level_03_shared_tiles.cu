@@ -12,8 +12,8 @@
 // cycle) where the multiply-adds alone take 2. A third of 67 TFLOP/s at best, if nothing else ever
 // waits.
 //
-// Measured on an H200: 8.8 TFLOP/s, no more than level 2: two barriers for each tile, nothing loaded
-// while a tile is computed on, and each multiply-add still pays its share of two loads. The tile
+// Measured on an H200: 8.8 TFLOP/s, no more than level 2: two barriers for each tile, nothing
+// loaded while a tile is computed on, and each multiply-add still pays its share of two loads. The
 // tile is worth its price only with level 4's reuse in registers.
 #include "kernels/cuda/check.h"
 #include "kernels/ladder/gemm/gemm.h"

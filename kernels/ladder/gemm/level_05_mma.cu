@@ -12,9 +12,10 @@
 //     one chunk of 8 consecutive rows, 128 bytes apart, which would be the same four banks 8 times;
 //     swizzled they are all 32 banks once.
 //
-// What limits now: on Hopper mma.sync reaches about half of what cuBLASLt does. The tensor cores are
-// built for operands that come straight from shared memory; passing all of them through registers
-// takes the issue slots and the register ports of the same warps that must start the products.
+// What limits now: on Hopper mma.sync reaches about half of what cuBLASLt does. The tensor cores
+// are built for operands that come straight from shared memory; passing all of them through
+// registers takes the issue slots and the register ports of the same warps that must start the
+// products.
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/check.h"
