@@ -228,10 +228,10 @@ void Lesson::PrintFigures(const Run& run) const {
   if (run.decode_tok_s() == 0) return;
   Print(
       "roofline {:.1f} MB a token x {:.2f} tokens/s = {:.2f} GB/s: {:.1f}% of the {:.1f} GB/s that "
-      "this machine's memory was measured to give\n",
+      "this {}'s memory was measured to give\n",
       static_cast<double>(run.bytes_per_token) * 1e-6, run.decode_tok_s(),
       run.bytes_per_second() * 1e-9, 100 * report_.RooflineFraction(run),
-      report_.read_bandwidth * 1e-9);
+      report_.Roofline(run) * 1e-9, run.gpu_read_bandwidth > 0 ? "GPU" : "machine");
 }
 
 int Lesson::Finish() {

@@ -30,6 +30,8 @@ struct Run {
   std::vector<Output> outputs = {};
   int64_t bytes_per_token = 0;  // that a decode step must read at least
   int64_t peak_bytes = 0;       // of memory that the process had held when the run ended
+  // Bytes/s that the GPU was measured to read; 0 if the run was on the CPU: Report::read_bandwidth.
+  double gpu_read_bandwidth = 0;
 
   // Over all prompts.
   double ttft_ms() const;        // time to first token: the median
@@ -62,8 +64,11 @@ struct Report {
   std::vector<Check> checks;
   Moved moved;
 
-  // The fraction of the read bandwidth that a run's decoding reached.
-  double RooflineFraction(const Run& run) const { return run.bytes_per_second() / read_bandwidth; }
+  // The roofline of a run's decoding, in bytes/s, and the fraction of it that the run reached.
+  double Roofline(const Run& run) const {
+    return run.gpu_read_bandwidth > 0 ? run.gpu_read_bandwidth : read_bandwidth;
+  }
+  double RooflineFraction(const Run& run) const { return run.bytes_per_second() / Roofline(run); }
   bool AllChecksOk() const;
 };
 

@@ -85,11 +85,13 @@ int RunLesson(int argc, char** argv) {
       [&](std::span<const TokenId> sequence) { return reference.Forward(sequence); });
 
   // After: the engine. It still computes every token's past anew; so does the reference.
-  const Run after = lesson.Generate({.name = "after",
-                                     .backend = std::string(backend->name()),
-                                     .dtype = exact ? "f32" : "bf16",
-                                     .bytes_per_token = engine.bytes_per_token()},
-                                    std::ref(engine));
+  const Run after =
+      lesson.Generate({.name = "after",
+                       .backend = std::string(backend->name()),
+                       .dtype = exact ? "f32" : "bf16",
+                       .bytes_per_token = engine.bytes_per_token(),
+                       .gpu_read_bandwidth = on_gpu ? lessons::GpuReadBandwidth() : 0},
+                      std::ref(engine));
 
   // Check and report.
   if (lesson.request().sampling.temperature == 0) {

@@ -166,6 +166,13 @@ TEST(Report, HasNumbersThatFollowFromEachOther) {
   EXPECT_DOUBLE_EQ(run["roofline_fraction"].get<double>(), run["gb_s"].get<double>() / 16);
 }
 
+TEST(Report, ARunOnAGpuIsMeasuredByTheGpusMemory) {
+  Report report = ReportOf(TwoPrompts());
+  report.runs[0].gpu_read_bandwidth = 4e12;
+  const Json run = Written(report)["runs"][0];
+  EXPECT_DOUBLE_EQ(run["roofline_fraction"].get<double>(), run["gb_s"].get<double>() / 4000);
+}
+
 TEST(Report, IsRightOnlyIfAllChecksAre) {
   Report report;
   EXPECT_TRUE(report.AllChecksOk());
