@@ -45,7 +45,7 @@ using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDes
 // [n_rows, d_in] is its d_in x n_rows, and y^T = W x^T is what it computes.
 struct Plan {
   Product product;
-  Layout weight, x, y;
+  Layout weight;
   cublasLtMatmulAlgo_t algorithm = {};
 };
 
@@ -58,6 +58,13 @@ Layout MakeLayout(Format format, int64_t rows, int64_t columns) {
   return Layout(layout);
 }
 
+// The library is asked for a way for so many rows, and takes it for those up to it: a text that
+// grows by a token at each step would else make it look for, and load, other kernels at each.
+int64_t RowsToPlanFor(int64_t n_rows) {
+  const int64_t step = n_rows <= 128 ? 16 : n_rows <= 1024 ? 64 : 256;
+  return (n_rows + step - 1) / step * step;
+}
+
 Plan MakePlan(cublasLtHandle_t handle, const GemmArgs& args) {
   Plan plan;
   cublasLtMatmulDesc_t product = nullptr;
@@ -68,8 +75,8 @@ Plan MakePlan(cublasLtHandle_t handle, const GemmArgs& args) {
                                        sizeof(transposed)),
         "transpose");
   plan.weight = MakeLayout(args.dtype, args.d_in, args.d_out);
-  plan.x = MakeLayout(args.dtype, args.d_in, args.n_rows);
-  plan.y = MakeLayout(args.y_dtype, args.d_out, args.n_rows);
+  const Layout x = MakeLayout(args.dtype, args.d_in, args.n_rows);
+  const Layout y = MakeLayout(args.y_dtype, args.d_out, args.n_rows);
 
   cublasLtMatmulPreference_t preference = nullptr;
   Check(cublasLtMatmulPreferenceCreate(&preference), "preference");
@@ -86,8 +93,8 @@ Plan MakePlan(cublasLtHandle_t handle, const GemmArgs& args) {
   }
   cublasLtMatmulHeuristicResult_t found = {};
   int n_found = 0;
-  Check(cublasLtMatmulAlgoGetHeuristic(handle, product, plan.weight.get(), plan.x.get(),
-                                       plan.y.get(), plan.y.get(), preference, 1, &found, &n_found),
+  Check(cublasLtMatmulAlgoGetHeuristic(handle, product, plan.weight.get(), x.get(), y.get(),
+                                       y.get(), preference, 1, &found, &n_found),
         "heuristic");
   if (n_found == 0) throw std::runtime_error("cuBLASLt has no algorithm for this shape");
   plan.algorithm = found.algo;
@@ -109,6 +116,23 @@ struct Gemm::Impl {
     if (plans.size() >= kMaxPlans) plans.clear();
     return plans.emplace(key, MakePlan(handle.get(), args)).first->second;
   }
+
+  // Whether the plan, which may have been made for more rows, can do it.
+  bool TryRun(const Plan& plan, const GemmArgs& args, cudaStream_t stream) {
+    const Layout x = MakeLayout(args.dtype, args.d_in, args.n_rows);
+    const Layout y = MakeLayout(args.y_dtype, args.d_out, args.n_rows);
+    const float one = 1;
+    const float zero = 0;
+    const cublasStatus_t status =
+        cublasLtMatmul(handle.get(), plan.product.get(), &one, args.weight, plan.weight.get(),
+                       args.x, x.get(), &zero, args.y, y.get(), args.y, y.get(), &plan.algorithm,
+                       workspace.get(), kWorkspaceBytes, stream);
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
+      return false;
+    }
+    Check(status, "matmul");
+    return true;
+  }
 };
 
 Gemm::Gemm() : impl_(std::make_unique<Impl>()) {
@@ -125,14 +149,11 @@ Gemm::~Gemm() = default;
 
 void Gemm::Run(const GemmArgs& args, cudaStream_t stream) {
   if (args.n_rows == 0 || args.d_out == 0) return;
-  const Plan& plan = impl_->PlanFor(args);
-  const float one = 1;
-  const float zero = 0;
-  Check(
-      cublasLtMatmul(impl_->handle.get(), plan.product.get(), &one, args.weight, plan.weight.get(),
-                     args.x, plan.x.get(), &zero, args.y, plan.y.get(), args.y, plan.y.get(),
-                     &plan.algorithm, impl_->workspace.get(), kWorkspaceBytes, stream),
-      "matmul");
+  GemmArgs planned = args;
+  planned.n_rows = RowsToPlanFor(args.n_rows);
+  if (impl_->TryRun(impl_->PlanFor(planned), args, stream)) return;
+  if (impl_->TryRun(impl_->PlanFor(args), args, stream)) return;
+  throw std::runtime_error("cuBLASLt refuses the way that it chose itself");
 }
 
 }  // namespace aios::kernels::cuda

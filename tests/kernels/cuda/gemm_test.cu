@@ -95,6 +95,29 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
                                          Shape{129, 1536, 576}, Shape{33, 8, 24}, Shape{64, 40, 3},
                                          Shape{7, 2048, 1000}));
 
+// A way that was chosen for some number of rows serves others, too.
+TEST(Gemm, RowsThatGrowByOne) {
+  AIOS_SKIP_WITHOUT_GPU();
+  constexpr int64_t kRows = 150, kIn = 64, kOut = 72;
+  const std::vector<uint16_t> x = ToBF16(RandomFloats(kRows * kIn, 5));
+  const std::vector<uint16_t> w = ToBF16(RandomFloats(kOut * kIn, 6));
+  const TestBuffer<uint16_t> dx(x), dw(w);
+  Gemm gemm;
+  for (int64_t n_rows = 1; n_rows <= kRows; ++n_rows) {
+    const TestBuffer<float> dy(n_rows * kOut);
+    gemm.Run({.x = dx.data(),
+              .weight = dw.data(),
+              .y = dy.data(),
+              .n_rows = n_rows,
+              .d_in = kIn,
+              .d_out = kOut,
+              .dtype = Format::kBF16,
+              .y_dtype = Format::kF32},
+             nullptr);
+    ExpectProduct({n_rows, kIn, kOut}, FromBF16(x), FromBF16(w), dy.Download(), 128 * 0x1p-23);
+  }
+}
+
 TEST(Gemm, RefusesOtherFormats) {
   AIOS_SKIP_WITHOUT_GPU();
   Gemm gemm;
