@@ -15,7 +15,11 @@ import sys
 
 # Not resolved: in a test, the files beside this one are links.
 ROOT = pathlib.Path(__file__).absolute().parent.parent
-READMES = ["README.md", "lessons/02_running_an_llm/README.md"]
+READMES = [
+    "README.md",
+    "lessons/02_running_an_llm/README.md",
+    "lessons/03_cuda_kernels/README.md",
+]
 
 
 def result(name):
@@ -90,7 +94,110 @@ def ground_floor():
             measured_on(tokenizer, reference, result("bench_loader")))
 
 
-TABLES = {"lesson_02": lesson_02, "ground_floor": ground_floor}
+def on_gpu(*results):
+    commits = sorted({r["commit"] for r in results})
+    return f"Measured on one {results[0]['machine']['gpu']}, at commit {', '.join(commits)}."
+
+
+def ladder(name, shapes, cell):
+    """A line for each level and one for the library, a column for each shape: cell(row)."""
+    measured = result(f"ladder_{name}")
+    by_place = {(r["level"], r["shape"]): r for r in measured["rows"]}
+    titles = {r["level"]: f"{r['level']} {r['name']}" if r["level"] else r["name"]
+              for r in measured["rows"]}
+    rows = [[titles[level]] + [cell(by_place[level, shape]) if (level, shape) in by_place else ""
+                               for shape in shapes.values()]
+            for level in sorted(titles, key=lambda level: level or 99)]
+    return table(["level", *shapes], rows) + "\n\n" + on_gpu(measured)
+
+
+def percent(x):
+    return f"{100 * x:.0f}%" if x >= 0.0095 else f"{100 * x:.1f}%"
+
+
+def of_limit(row):
+    return percent(row["rate"] / row["limit"])
+
+
+def tflop_s(row):
+    rate = row["rate"] * 1e-12
+    text = f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
+    return f"{text} TFLOP/s" + (f" ({percent(row['of_library'])})" if row["of_library"] else "")
+
+
+def ladder_gemm():
+    return ladder("gemm", {f"{s}, (of cuBLASLt)": s for s in
+                           ("4096 x 4096 x 4096", "8192 x 8192 x 8192", "2048 x 28672 x 4096")}, tflop_s)
+
+
+def ladder_gemv():
+    return ladder("gemv", {f"{s}, of the read stream": s for s in
+                           ("28672 x 4096", "4096 x 4096", "2048 x 2048")}, of_limit)
+
+
+def ladder_rms_norm():
+    def cell(row):
+        return of_limit(row) if row["limit"] else f"{row['seconds'] * 1e6:.1f} us"
+    return ladder("rms_norm", {"16384 x 4096, of the copy rate": "16384 x 4096",
+                               "1 x 4096": "1 x 4096"}, cell)
+
+
+def ladder_softmax():
+    return ladder("softmax", {f"{s}, of the copy rate": s for s in
+                              ("65536 x 1024", "16384 x 4096", "2048 x 32768")}, of_limit)
+
+
+def ladder_attention():
+    return ladder("attention", {f"{n} tokens": f"{n} tokens, 32/8 heads" for n in (2048, 8192)},
+                  tflop_s)
+
+
+def attention_peers():
+    ours, peers = result("bench_attention"), result("attention_peers")
+    rows = []
+    for peer in peers["rows"]:
+        shape = (peer["n_seqs"], peer["n_tokens"], peer["n_heads"], peer["n_kv_heads"], peer["head_dim"])
+        mine = [r["TFLOP/s"] for r in ours["prefill"]
+                if (r["n_seqs"], r["n_rows"], r["n_heads"], r["n_kv_heads"], r["head_dim"]) == shape
+                and r["kv_length"] == r["n_rows"] and r["page_size"] == 64]
+        if not mine:
+            continue
+        rows.append(["{} x {:,} tokens, {}/{} heads of {}".format(*shape), f"{mine[0]:.0f}",
+                     f"{peer['cudnn_tflop_s']:.0f}", f"{peer['flash_attention_2_tflop_s']:.0f}",
+                     f"{mine[0] / peer['cudnn_tflop_s']:.2f}x, "
+                     f"{mine[0] / peer['flash_attention_2_tflop_s']:.2f}x"])
+    return (table(["TFLOP/s", "the engine's", "cuDNN", "FlashAttention-2", "ratios"], rows) + "\n\n" +
+            on_gpu(ours, peers))
+
+
+def lesson_03():
+    report = result("03_cuda_kernels")
+    before, after = report["runs"]
+    peer = result("llama_cpp_peer")
+    rows = [
+        ["time to first token", f"{before['ttft_ms']:.0f} ms", f"{after['ttft_ms']:.0f} ms"],
+        ["prompt tokens a second", f"{before['prefill_tok_s']:.0f}", f"{after['prefill_tok_s']:.0f}"],
+        ["time per token after it, the past computed anew", f"{before['tpot_ms']:.0f} ms",
+         f"{after['tpot_ms']:.0f} ms"],
+        ["bytes of weights a token", f"{before['bytes_per_token'] / 1e6:.0f} MB",
+         f"{after['bytes_per_token'] / 1e6:.0f} MB"],
+    ]
+    return (table(["on two cores", "before: reference", "after: the CPU backend"], rows) + "\n\n" +
+            measured_on(report) + f" llama.cpp, {peer['prompt_tokens']} prompt tokens, same model and "
+            f"cores: {peer['prefill_tok_s']:.0f} tokens a second.")
+
+
+TABLES = {
+    "attention_peers": attention_peers,
+    "ground_floor": ground_floor,
+    "ladder_attention": ladder_attention,
+    "ladder_gemm": ladder_gemm,
+    "ladder_gemv": ladder_gemv,
+    "ladder_rms_norm": ladder_rms_norm,
+    "ladder_softmax": ladder_softmax,
+    "lesson_02": lesson_02,
+    "lesson_03": lesson_03,
+}
 
 
 def main():
