@@ -44,6 +44,15 @@ RowVector ToVector(const Tensor& tensor) {
   return ToMatrix(tensor).row(0);
 }
 
+std::vector<float> Copy(const Matrix& matrix) {
+  return {matrix.data(), matrix.data() + matrix.size()};
+}
+
+// Keeps a copy for who asked for a trace.
+void Keep(const Matrix& matrix, LayerTrace* trace, std::vector<float> LayerTrace::*where) {
+  if (trace != nullptr) trace->*where = Copy(matrix);
+}
+
 // Every matrix below is made and dropped again at each layer. The C library would give memory of
 // that size back to the system each time, and get it back page by page: a tenth of a forward pass.
 void KeepFreedMemory() {
@@ -84,20 +93,25 @@ struct ReferenceModel::Impl {
   RowVector output_norm;  // [d_model]
   Matrix untied_output;   // [vocab_size, d_model], empty if tied
 
-  // The hidden state after all layers, [n_tokens, d_model].
-  Matrix Hidden(std::span<const int32_t> tokens) const {
+  // The residual stream after all layers, [n_tokens, d_model].
+  Matrix Layers(std::span<const int32_t> tokens, std::vector<LayerTrace>* traces) const {
     Matrix x = Embed(tokens);  // [n_tokens, d_model]: the residual stream
     const RopeAngles angles = AnglesOf(rope_frequencies, x.rows());
     for (const Layer& layer : layers) {
-      x += Attention(layer, RmsNorm(x, layer.attn_norm), angles);
-      x += FeedForward(layer, RmsNorm(x, layer.ffn_norm));
+      LayerTrace* const trace = traces == nullptr ? nullptr : &traces->emplace_back();
+      Keep(x, trace, &LayerTrace::residual);
+      x += Attention(layer, RmsNorm(x, layer.attn_norm), angles, trace);
+      Keep(x, trace, &LayerTrace::after_attention);
+      x += FeedForward(layer, RmsNorm(x, layer.ffn_norm), trace);
+      Keep(x, trace, &LayerTrace::after_ffn);
     }
-    return RmsNorm(x, output_norm);
+    return x;
   }
 
   // One score for each word of the vocabulary: [n, d_model] -> [n, vocab_size].
-  Matrix Logits(const Matrix& hidden) const {
-    return Linear(hidden, config.tied_embeddings ? token_embedding : untied_output);
+  Matrix Logits(const Matrix& x) const {
+    return Linear(RmsNorm(x, output_norm),
+                  config.tied_embeddings ? token_embedding : untied_output);
   }
 
   // x * w^T: [n, d_in] and [d_out, d_in] -> [n, d_out]. The threads share the columns of the result
@@ -132,7 +146,9 @@ struct ReferenceModel::Impl {
 
   // Each token looks at itself and the tokens before it. (Vaswani et al. 2017; heads that share
   // keys and values: Ainslie et al. 2023, "GQA")
-  Matrix Attention(const Layer& layer, const Matrix& x, const RopeAngles& angles) const {
+  Matrix Attention(const Layer& layer, const Matrix& x, const RopeAngles& angles,
+                   LayerTrace* trace) const {
+    if (trace != nullptr) trace->attn_weights.resize(config.n_heads * x.rows() * x.rows());
     Matrix q = Linear(x, layer.wq);  // [n_tokens, q_dim]
     Matrix k = Linear(x, layer.wk);  // [n_tokens, kv_dim]
     Matrix v = Linear(x, layer.wv);  // [n_tokens, kv_dim]
@@ -166,6 +182,10 @@ struct ReferenceModel::Impl {
       const auto v_past = v.block(0, head / group * d, past, d);  // [past, head_dim]
       Matrix scores = scale * q_block * k_past.transpose();       // [n, past]
       CausalSoftmax(begin, scores);
+      if (trace != nullptr) {
+        float* const of_head = &trace->attn_weights[head * x.rows() * x.rows()];
+        Eigen::Map<Matrix>(of_head, x.rows(), x.rows()).block(begin, 0, n, past) = scores;
+      }
       out.block(begin, head * d, n, d).noalias() = scores * v_past;
     }
     return Linear(out, layer.wo);  // [n_tokens, d_model]
@@ -211,14 +231,16 @@ struct ReferenceModel::Impl {
   }
 
   // SwiGLU: each token by itself. (Shazeer 2020, "GLU Variants Improve Transformer")
-  Matrix FeedForward(const Layer& layer, const Matrix& x) const {
+  Matrix FeedForward(const Layer& layer, const Matrix& x, LayerTrace* trace) const {
     Matrix gate = Linear(x, layer.w_gate);    // [n_tokens, d_ff]
     const Matrix up = Linear(x, layer.w_up);  // [n_tokens, d_ff]
+    Keep(gate, trace, &LayerTrace::gate);
 #pragma omp parallel for num_threads(n_threads)
     for (Eigen::Index t = 0; t < x.rows(); ++t) {
       auto g = gate.row(t).array();
       g = g / (1 + (-g).exp()) * up.row(t).array();  // silu(gate) * up
     }
+    Keep(gate, trace, &LayerTrace::ffn_hidden);
     return Linear(gate, layer.w_down);  // [n_tokens, d_model]
   }
 
@@ -257,12 +279,21 @@ ReferenceModel::~ReferenceModel() = default;
 ReferenceModel::ReferenceModel(ReferenceModel&&) noexcept = default;
 ReferenceModel& ReferenceModel::operator=(ReferenceModel&&) noexcept = default;
 
-std::vector<float> ReferenceModel::Forward(std::span<const int32_t> tokens, int64_t n_last) const {
+std::vector<float> ReferenceModel::Forward(std::span<const int32_t> tokens, int64_t n_last,
+                                           std::vector<LayerTrace>* trace) const {
   impl_->CheckTokens(tokens);
   AIOS_CHECK(n_last >= 1 && n_last <= static_cast<int64_t>(tokens.size()), "{} of {}", n_last,
              tokens.size());
-  const Matrix logits = impl_->Logits(impl_->Hidden(tokens).bottomRows(n_last));
-  return {logits.data(), logits.data() + logits.size()};
+  if (trace != nullptr) trace->clear();
+  return Copy(impl_->Logits(impl_->Layers(tokens, trace).bottomRows(n_last)));
+}
+
+std::vector<float> ReferenceModel::Logits(std::span<const float> residual) const {
+  const int64_t d_model = impl_->config.d_model;
+  const auto n = static_cast<int64_t>(residual.size()) / d_model;
+  AIOS_CHECK(n * d_model == static_cast<int64_t>(residual.size()), "{} numbers are no rows of {}",
+             residual.size(), d_model);
+  return Copy(impl_->Logits(Eigen::Map<const Matrix>(residual.data(), n, d_model)));
 }
 
 int64_t ReferenceModel::weight_bytes() const { return impl_->weight_bytes; }

@@ -18,6 +18,16 @@
 
 namespace aios {
 
+// What one layer computed, for those who want to look on. Row-major.
+struct LayerTrace {
+  std::vector<float> residual;         // [n_tokens, d_model]: the residual stream as it comes in,
+  std::vector<float> after_attention;  // [n_tokens, d_model]: with what attention added,
+  std::vector<float> after_ffn;        // [n_tokens, d_model]: and what the feed-forward block did
+  std::vector<float> attn_weights;     // [n_heads, n_tokens, n_tokens]: of (head, query, key)
+  std::vector<float> gate;             // [n_tokens, d_ff]: before silu
+  std::vector<float> ffn_hidden;       // [n_tokens, d_ff]: silu(gate) * up, which w_down reads
+};
+
 class ReferenceModel {
  public:
   // Dequantizes all weights to f32: 4 bytes a parameter. The weights are not needed afterwards.
@@ -32,7 +42,14 @@ class ReferenceModel {
   // one row is wanted to continue a text, more of them to see what the model would have said along
   // the way. `tokens`: at least n_last, at most config.max_context, each in [0, vocab_size);
   // otherwise InputError. Thread-safe.
-  std::vector<float> Forward(std::span<const int32_t> tokens, int64_t n_last = 1) const;
+  // `trace`: where to keep what each layer computed, one entry a layer; nullptr: nowhere.
+  std::vector<float> Forward(std::span<const int32_t> tokens, int64_t n_last = 1,
+                             std::vector<LayerTrace>* trace = nullptr) const;
+
+  // What a forward pass ends with: the final norm and the output matrix. residual: [n, d_model],
+  // for any n -> [n, vocab_size]. Of the residual stream after the last layer it gives Forward's
+  // scores; of that after an earlier one, what the model would say if it ended there. Thread-safe.
+  std::vector<float> Logits(std::span<const float> residual) const;
 
   // Bytes of the f32 weights, all of which a forward pass reads.
   int64_t weight_bytes() const;
