@@ -1,0 +1,33 @@
+// The model and the text that the parts look at.
+#include <algorithm>
+
+#include "common/base/error.h"
+#include "lessons/01_llm_basics/show.h"
+
+namespace aios {
+
+void Introduce(const Subject& subject, Notebook& notebook) {
+  const ModelConfig& config = subject.config();
+  notebook.Print(
+      "model    {}: {:.1f}M parameters in {:.1f} MB; {} layers, d_model {}, {} heads ({} "
+      "key-value), vocabulary {}\n",
+      Escaped(config.name), static_cast<double>(subject.model().n_params()) * 1e-6,
+      static_cast<double>(subject.model().n_bytes()) * 1e-6, config.n_layers, config.d_model,
+      config.n_heads, config.n_kv_heads, config.vocab_size);
+  constexpr int64_t kMaxShown = 32;
+  notebook.Print("text     {} tokens:", subject.n_tokens());
+  for (int64_t t = 0; t < std::min(kMaxShown, subject.n_tokens()); ++t) {
+    const TokenId token = subject.tokens()[t];
+    notebook.Print(" {} {}", subject.NameOf(token), token);
+  }
+  notebook.Print("{}\n", subject.n_tokens() > kMaxShown ? " ..." : "");
+
+  Json& report = notebook.report();
+  report["model"] = {{"name", config.name},
+                     {"parameters", subject.model().n_params()},
+                     {"bytes", subject.model().n_bytes()}};
+  report["text"] = subject.text();
+  report["tokens"] = subject.tokens();
+}
+
+}  // namespace aios

@@ -1,0 +1,45 @@
+#include "lessons/01_llm_basics/notebook.h"
+
+#include "common/base/error.h"
+
+namespace aios {
+
+Notebook::Notebook(std::string json_path, bool in_full)
+    : json_path_(std::move(json_path)),
+      in_full_(in_full),
+      out_(json_path_ == "-" ? stderr : stdout),
+      report_({{"schema", 1}, {"lesson", "01_llm_basics"}, {"checks", Json::array()}}) {
+  if (json_path_.empty() || json_path_ == "-") return;
+  std::FILE* file = std::fopen(json_path_.c_str(), "a");  // found out now, not after the work
+  if (file == nullptr) throw InputError("--json {}: cannot write", Quoted(json_path_));
+  std::fclose(file);
+}
+
+void Notebook::Title(const std::string& title) { Print("\n{}. {}\n", ++n_titles_, title); }
+
+void Notebook::AddCheck(const std::string& name, bool ok, const std::string& detail) {
+  report_["checks"].push_back({{"name", name}, {"ok", ok}, {"detail", detail}});
+}
+
+int Notebook::Finish() {
+  bool all_ok = true;
+  if (!report_["checks"].empty()) Print("\n");
+  for (const Json& check : report_["checks"]) {
+    const bool ok = check["ok"].get<bool>();
+    Print("check    {}: {} ({})\n", check["name"].get<std::string>(), ok ? "yes" : "NO",
+          check["detail"].get<std::string>());
+    all_ok = all_ok && ok;
+  }
+  std::fflush(out_);
+  if (!json_path_.empty()) {
+    const std::string text = report_.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    std::FILE* file = json_path_ == "-" ? stdout : std::fopen(json_path_.c_str(), "w");
+    if (file == nullptr) throw InputError("--json {}: cannot write", Quoted(json_path_));
+    const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+    const bool closed = file == stdout ? std::fflush(file) == 0 : std::fclose(file) == 0;
+    if (!written || !closed) throw InputError("--json {}: cannot write", Quoted(json_path_));
+  }
+  return all_ok ? 0 : 1;
+}
+
+}  // namespace aios
