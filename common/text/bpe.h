@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "common/text/added_tokens.h"
+#include "common/text/bpe_merge.h"
 #include "common/text/merge_table.h"
 #include "common/text/pretokenizer.h"
 #include "common/text/string_index.h"
@@ -45,6 +46,16 @@ struct BpeVocabulary {
   std::optional<TokenId> unknown;
 };
 
+// A word as the pre-tokenizer cuts it, and what becomes of it: for showing.
+struct WordTrace {
+  std::string word;               // after normalization
+  std::vector<TokenId> bytes;     // what the merges begin with
+  std::vector<MergeStep> merges;  // in the order in which they happen
+  std::vector<TokenId> ids;       // what is left; together they are what Encode gives
+  // Why there may be no merges: an added token, or a word that is a token itself (ignore_merges).
+  bool looked_up = false;
+};
+
 class BpeTokenizer final : public Tokenizer {
  public:
   // `source` names the vocabulary in errors. Throws InputError if a token stands there twice or is
@@ -58,6 +69,10 @@ class BpeTokenizer final : public Tokenizer {
   int vocab_size() const override { return static_cast<int>(is_special_.size()); }
   std::optional<TokenId> FindSpecial(std::string_view text) const override;
 
+  // How `text` becomes tokens, word by word; special tokens are text. Throws like Encode. Quadratic
+  // in the longest word.
+  std::vector<WordTrace> Trace(std::string_view text) const;
+
  private:
   class Output;
 
@@ -68,6 +83,7 @@ class BpeTokenizer final : public Tokenizer {
   void EncodeUnnormalized(std::string_view text, SpecialTokens special, Output& out) const;
   void EncodeWords(std::string_view text, Output& out) const;
   void EncodeUnit(std::string_view unit, size_t readable, WordCache& cache, Output& out) const;
+  void TraceWords(std::string_view text, std::vector<WordTrace>& words) const;
   size_t MergeBytes(std::string_view bytes, TokenId* tokens) const;
 
   // Whether some merge's left side ends with the one byte and its right side begins with the other.

@@ -90,4 +90,26 @@ size_t MergeTokens(const MergeTable& merges, TokenId* tokens, size_t n) {
   return n <= kMaxScanned ? MergeByScan(merges, tokens, n) : MergeByHeap(merges, tokens, n);
 }
 
+std::vector<MergeStep> TraceMerges(const MergeTable& merges, std::vector<TokenId> tokens) {
+  std::vector<MergeStep> steps;
+  while (true) {
+    Merge best = kNoMerge;
+    size_t at = 0;
+    for (size_t i = 0; i + 1 < tokens.size(); ++i) {
+      const Merge merge = merges.Find(tokens[i], tokens[i + 1]);
+      if (merge >= best) continue;
+      best = merge;
+      at = i;
+    }
+    if (best == kNoMerge) return steps;
+    steps.push_back({.at = at,
+                     .left = tokens[at],
+                     .right = tokens[at + 1],
+                     .result = MergeResult(best),
+                     .rank = MergeRank(best)});
+    tokens[at] = MergeResult(best);
+    tokens.erase(tokens.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+  }
+}
+
 }  // namespace aios

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "common/text/merge_table.h"
 
@@ -14,5 +15,18 @@ namespace aios {
 // pair at each step, which is quickest; a long one goes through a heap, so that the time is
 // O(n log n) whatever the merges.
 size_t MergeTokens(const MergeTable& merges, TokenId* tokens, size_t n);
+
+// One merge of a word: the pair that stood at place `at`, counted in the tokens left by then.
+struct MergeStep {
+  size_t at;
+  TokenId left;
+  TokenId right;
+  TokenId result;
+  uint32_t rank;
+};
+
+// The same merges, in the order in which they happen: the definition, word for word, in O(n^2). For
+// showing; nothing that encodes calls it.
+std::vector<MergeStep> TraceMerges(const MergeTable& merges, std::vector<TokenId> tokens);
 
 }  // namespace aios

@@ -17,6 +17,7 @@ inline constexpr Merge kNoMerge = UINT64_MAX;
 inline constexpr Merge MakeMerge(uint32_t rank, TokenId result) {
   return static_cast<uint64_t>(rank) << 32 | static_cast<uint32_t>(result);
 }
+inline constexpr uint32_t MergeRank(Merge merge) { return static_cast<uint32_t>(merge >> 32); }
 inline constexpr TokenId MergeResult(Merge merge) { return static_cast<TokenId>(merge); }
 
 // A flat hash table with linear probing, behind a filter of 16 bits for each merge: most pairs that

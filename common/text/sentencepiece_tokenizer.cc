@@ -106,6 +106,12 @@ class SentencePieceTokenizer final : public Tokenizer {
     return std::nullopt;
   }
 
+  SentencePiece Piece(TokenId id) const {
+    return {.text = processor_.IdToPiece(id),
+            .score = processor_.GetScore(id),
+            .is_byte = processor_.IsByte(id)};
+  }
+
   TokenId library_bos() const { return processor_.bos_id(); }
 
  private:
@@ -174,6 +180,13 @@ std::unique_ptr<Tokenizer> SentencePieceFromGguf(const GgufFile& gguf) {
          .type = static_cast<SentencePieceVocabulary::Type>(tokens.types[id])});
   }
   return std::make_unique<SentencePieceTokenizer>(SerializeModelProto(vocabulary), gguf.name());
+}
+
+std::optional<SentencePiece> PieceOf(const Tokenizer& tokenizer, TokenId id) {
+  const auto* sentencepiece = dynamic_cast<const SentencePieceTokenizer*>(&tokenizer);
+  AIOS_CHECK(id >= 0 && id < tokenizer.vocab_size(), "token {} of {}", id, tokenizer.vocab_size());
+  if (sentencepiece == nullptr) return std::nullopt;
+  return sentencepiece->Piece(id);
 }
 
 }  // namespace aios

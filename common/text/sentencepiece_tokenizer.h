@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "common/loader/gguf.h"
@@ -16,5 +18,15 @@ std::unique_ptr<Tokenizer> SentencePieceFromModel(std::string_view bytes, std::s
 // From the metadata of a GGUF file, keys tokenizer.ggml.*, model "llama". Without bos and
 // chat_template: see LoadTokenizer.
 std::unique_ptr<Tokenizer> SentencePieceFromGguf(const GgufFile& gguf);
+
+// A piece as the vocabulary has it: with U+2581 for a space, or <0x0A> for a byte.
+struct SentencePiece {
+  std::string text;
+  float score;  // of two pieces that could be merged, the one with the higher score is
+  bool is_byte;
+};
+
+// Nullopt if the tokenizer is none of the two above. REQUIRES: 0 <= id < vocab_size().
+std::optional<SentencePiece> PieceOf(const Tokenizer& tokenizer, TokenId id);
 
 }  // namespace aios
