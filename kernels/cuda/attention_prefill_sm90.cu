@@ -433,7 +433,7 @@ __device__ void Consume(const Params& params, Shared<kHeadDim, kStages>& shared,
     release(&shared.k_empty[k_place.stage]);
     k_place.Next();
     if (tile.n_key_tiles == 1) {
-      release(&shared.q_empty);
+      Arrive(&shared.q_empty);
       MaskDiagonal(s, first_row);
     }
     Softmax(s, rows, params.scale_log2);
@@ -454,7 +454,7 @@ __device__ void Consume(const Params& params, Shared<kHeadDim, kStages>& shared,
       release(&shared.k_empty[k_place.stage]);
       k_place.Next();
       if constexpr (decltype(last)::value) {
-        release(&shared.q_empty);
+        Arrive(&shared.q_empty);
         MaskDiagonal(s, first_row);
       }
       Softmax(s, rows, params.scale_log2);
@@ -495,7 +495,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     PrefetchTensorMap(&params.v);
     constexpr int kConsumerWarps = 4 * kConsumers;
     InitBarrier(&shared.q_full, 1);
-    InitBarrier(&shared.q_empty, kConsumerWarps);
+    // Every thread gives q back for itself: each has read `tile`, and an arrival orders the reads
+    // of its own thread only. Of k and v, which only wgmma reads, a warp has done so all at once.
+    InitBarrier(&shared.q_empty, 128 * kConsumers);
     for (int i = 0; i < kStages; ++i) {
       InitBarrier(&shared.k_full[i], 1);
       InitBarrier(&shared.v_full[i], 1);

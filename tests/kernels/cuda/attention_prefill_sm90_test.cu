@@ -234,6 +234,14 @@ TEST_F(PrefillSm90Test, ManyTilesABlock) {
             Run(heads, rows, sequences, /*workspace=*/false));
 }
 
+// The same with little work, for compute-sanitizer's racecheck: tiles of one key tile, where
+// nothing but the hand-over of the tile lies between two of them, and of several.
+TEST_F(PrefillSm90Test, ManySmallTilesABlock) {
+  for (const int head_dim : {64, 128}) {
+    Check({32, 4, head_dim, 64}, {{5, 5}, {3, 200}, {20, 140}, {1, 1}, {130, 130}, {9, 300}});
+  }
+}
+
 TEST_F(PrefillSm90Test, PageSizes) {
   for (const int page_size : {16, 32, 64, 128, 256}) {
     for (const int head_dim : {64, 128}) {
