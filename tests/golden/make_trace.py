@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 
 HERE = pathlib.Path(__file__).parent
 N_TOKENS = 12
+TEXT = "Hello world"  # for mistral, with the vocabulary of sentencepiece/: <s> and its ids
 
 
 def numbers(tensor):
@@ -24,8 +25,15 @@ def numbers(tensor):
     return json.loads(json.dumps(tensor.tolist()), parse_float=lambda text: float(f"{float(text):.8g}"))
 
 
+def tokens_of(folder):
+    if folder.name != "mistral":
+        return json.loads((folder / "golden.json").read_text())["prompt"][:N_TOKENS]
+    texts = json.loads((HERE / "sentencepiece" / "golden.json").read_text())
+    return [1] + next(entry["ids"] for entry in texts if entry["text"] == TEXT)
+
+
 def trace(folder):
-    tokens = json.loads((folder / "golden.json").read_text())["prompt"][:N_TOKENS]
+    tokens = tokens_of(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32,
                                                  attn_implementation="eager").eval()
     seen = {}
