@@ -75,12 +75,12 @@ def aios_exercise(name, deps = [], speed = False):
         ],
     )
 
-def _program(name, src, grader, contract, copts = []):
+def _program(name, srcs, grader, contract, copts = []):
     """The grader, linked with one solution."""
     cc_binary(
         name = name,
         testonly = True,
-        srcs = [src],
+        srcs = srcs,
         copts = copts,
         tags = ["manual"],
         deps = [contract, grader],
@@ -98,7 +98,7 @@ def aios_checks(lesson, exercises):
     for name in exercises:
         _program(
             name = name,
-            src = name + ".cc",
+            srcs = [name + ".cc"] + native.glob(["*.h"]),
             contract = "%s:%s_contract" % (lesson, name),
             grader = "%s:%s_grader" % (lesson, name),
         )
@@ -155,7 +155,7 @@ def exercise_test(lesson, exercise, mutants):
         args += [mutant, _quoted(hint)]
     for variant, src in programs.items():
         # -w: a mistake may leave a variable unused.
-        _program(exercise + "_" + variant, src, grader, contract, copts = ["-w"])
+        _program(exercise + "_" + variant, [src], grader, contract, copts = ["-w"])
     native.sh_test(
         name = exercise + "_test",
         size = "medium",

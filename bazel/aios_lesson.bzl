@@ -54,10 +54,10 @@ def aios_lesson(name, srcs, new, uses = [], exercises = [], data = ["@smollm2//:
         ],
     )
 
-    # The stubs and contracts that a reader starts from.
+    # For `bazel run //lessons:progress`.
     native.filegroup(
-        name = "exercises",
-        srcs = [e + "_files" for e in exercises],
+        name = "stubs",
+        srcs = [e + "_stub" for e in exercises],
         visibility = [
             "//lessons:__pkg__",
             "//tests:__subpackages__",
@@ -68,6 +68,6 @@ def aios_lesson(name, srcs, new, uses = [], exercises = [], data = ["@smollm2//:
             name = "start",
             srcs = ["//tools/exercises:start.py"],
             args = [name] + ["$(rootpaths :%s_files)" % e for e in exercises],
-            data = [":exercises"],
+            data = [e + "_files" for e in exercises],
             visibility = ["//tests:__subpackages__"],
         )
