@@ -23,7 +23,7 @@ std::string Padded(const std::string& text, size_t n) {
 }
 
 const char* Shade(float weight) {
-  if (weight < 0.05F) return "  ";
+  if (weight < 0.05F) return "  ";  // the words for these are in ToTerminal
   if (weight < 0.20F) return "░░";
   if (weight < 0.40F) return "▒▒";
   if (weight < 0.70F) return "▓▓";
@@ -73,6 +73,7 @@ std::string ToTerminal(const HeatMap& map, size_t max_rows) {
     out +=
         fmt::format("           and {} tokens more: the picture of --svg has them\n", n - n_rows);
   }
+  out += "           blank below 5%, ░░ to 20%, ▒▒ to 40%, ▓▓ to 70%, ██ above, · not yet there\n";
   return out;
 }
 

@@ -14,8 +14,8 @@ struct HeatMap {
   std::span<const float> weights;   // [n, n]
 };
 
-// Lines of text, at most `max_rows` of them with the labels that come first: a shade of two
-// characters for each weight ("  " below 5%, then one of four), and the largest of the row.
+// Lines of text, for the first `max_rows` labels: a shade of two characters for each weight, "·"
+// for what is to come, and the largest of the row. A last line says what the shades mean.
 std::string ToTerminal(const HeatMap& map, size_t max_rows);
 
 // A whole SVG file on a white background; each cell says its figures when pointed at.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "common/base/error.h"
+#include "common/base/utf8.h"
 #include "lessons/01_llm_basics/show.h"
 
 namespace aios {
@@ -14,16 +15,18 @@ void Introduce(const Subject& subject, Notebook& notebook) {
       Escaped(config.name), static_cast<double>(subject.model().n_params()) * 1e-6,
       static_cast<double>(subject.model().n_bytes()) * 1e-6, config.n_layers, config.d_model,
       config.n_heads, config.n_kv_heads, config.vocab_size);
+  if (!notebook.in_full()) notebook.Title("Tokenizer: a text becomes numbers");
   constexpr int64_t kMaxShown = 32;
-  notebook.Print("text     {} tokens:", subject.n_tokens());
+  notebook.Print("text     {} bytes, {} tokens:", subject.text().size(), subject.n_tokens());
   for (int64_t t = 0; t < std::min(kMaxShown, subject.n_tokens()); ++t) {
     const TokenId token = subject.tokens()[t];
     notebook.Print(" {} {}", subject.NameOf(token), token);
   }
   notebook.Print("{}\n", subject.n_tokens() > kMaxShown ? " ..." : "");
+  if (!notebook.in_full()) notebook.Print("more     --show tokenizer shows how it is cut\n");
 
   Json& report = notebook.report();
-  report["model"] = {{"name", config.name},
+  report["model"] = {{"name", ReplaceInvalidUtf8(config.name)},
                      {"parameters", subject.model().n_params()},
                      {"bytes", subject.model().n_bytes()}};
   report["text"] = subject.text();

@@ -18,7 +18,8 @@ struct AttentionOptions {
   int head = -1;    // -1: likewise
   std::string svg;  // a file for the picture; empty: none
 };
-// Throws InputError, before any work, if the model has no such layer or head.
+// Throws InputError, before any work, if the model has no such layer or head, or the picture cannot
+// be written.
 void CheckAttentionOptions(const AttentionOptions& options, const ModelConfig& config);
 
 // The model, and the text as tokens: what the parts will look at.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "common/base/error.h"
 #include "kernels/cpu/attention.h"
@@ -135,13 +134,6 @@ std::pair<int64_t, int64_t> Chosen(Subject& subject, const AttentionOptions& opt
   return chosen;
 }
 
-void WriteFile(const std::string& path, const std::string& text) {
-  std::FILE* file = std::fopen(path.c_str(), "w");
-  if (file == nullptr) throw InputError("--svg {}: cannot write", Quoted(path));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (std::fclose(file) != 0 || !written) throw InputError("--svg {}: cannot write", Quoted(path));
-}
-
 // Every row of every head adds up to one, and looks at no later token.
 void CheckWeights(Subject& subject, Notebook& notebook) {
   const int64_t n = subject.n_tokens();
@@ -175,6 +167,7 @@ void CheckAttentionOptions(const AttentionOptions& options, const ModelConfig& c
     throw InputError("--head {}: a layer of the model has heads 0 to {}", options.head,
                      config.n_heads - 1);
   }
+  if (!options.svg.empty()) CheckWritable("--svg", options.svg);
 }
 
 void ShowAttention(Subject& subject, Notebook& notebook, const AttentionOptions& options) {
@@ -198,7 +191,7 @@ void ShowAttention(Subject& subject, Notebook& notebook, const AttentionOptions&
   constexpr size_t kMaxRows = 32;
   notebook.Print("{}", ToTerminal(map, kMaxRows));
   if (!options.svg.empty()) {
-    WriteFile(options.svg, ToSvg(map));
+    WriteFile("--svg", options.svg, ToSvg(map));
     notebook.Print("picture  {}\n", options.svg);
   }
 
@@ -219,7 +212,7 @@ void ShowAttention(Subject& subject, Notebook& notebook, const AttentionOptions&
     }
   }
   notebook.Print("sink     mean weight of a layer's heads on the first token\n          ");
-  for (const int64_t l : ShownLayers(config.n_layers, notebook.in_full())) {
+  for (const int64_t l : ShownRows(config.n_layers, notebook.in_full())) {
     double first = 0;
     for (int64_t h = 0; h < config.n_heads; ++h) {
       first += HabitsOf(WeightsOf(subject.layers()[l], h, config.n_heads), n).first;

@@ -54,7 +54,7 @@ void ShowFfn(Subject& subject, Notebook& notebook) {
       config.d_ff, config.d_model, config.d_model, config.d_ff,
       static_cast<double>(3 * config.d_ff * config.d_model) * 1e-6, kShut);
   const std::vector<float> ones(config.d_ff, 1);
-  const std::vector<int64_t> shown = ShownLayers(config.n_layers, notebook.in_full());
+  const std::vector<int64_t> shown = ShownRows(config.n_layers, notebook.in_full());
   const int64_t last = subject.n_tokens() - 1;
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
     const LayerTrace& trace = subject.layers()[layer];

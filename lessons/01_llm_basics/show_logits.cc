@@ -42,7 +42,10 @@ void ShowLogits(Subject& subject, Notebook& notebook) {
       "           layer  its rank  the likeliest\n",
       subject.NameOf(subject.tokens().back()), subject.NameOf(answer));
 
-  const std::vector<int64_t> shown = ShownLayers(config.n_layers, notebook.in_full());
+  // In the tour a few layers on the way and the last five, where things happen.
+  const auto is_shown = [&](int64_t layer) {
+    return notebook.in_full() || layer % 10 == 0 || layer >= config.n_layers - 5;
+  };
   int64_t first_on_top = config.n_layers;  // and from then on
   std::vector<float> logits;
   Json& figures = notebook.Figures("logits");
@@ -54,7 +57,7 @@ void ShowLogits(Subject& subject, Notebook& notebook) {
     if (rank == 1) first_on_top = std::min(first_on_top, layer);
     const std::vector<ScoredToken> top = TopLogits(logits, 5);
     figures["layers"].push_back({{"layer", layer}, {"rank", rank}, {"top", top}});
-    if (std::ranges::find(shown, layer) == shown.end()) continue;
+    if (!is_shown(layer)) continue;
     notebook.Print("           {:5}  {:8} ", layer, rank);
     for (const auto& [token, logit] : top) {
       notebook.Print(" {} {:.1f}%", subject.NameOf(token),

@@ -55,7 +55,7 @@ void ShowNorm(Subject& subject, Notebook& notebook) {
   double worst = 0;
   const std::vector<float> ones(config.d_model, 1);
   std::vector<float> weight(config.d_model);
-  const std::vector<int64_t> shown = ShownLayers(config.n_layers, notebook.in_full());
+  const std::vector<int64_t> shown = ShownRows(config.n_layers, notebook.in_full());
   for (int64_t layer = 0; layer < config.n_layers; ++layer) {
     const Tensor& stored = subject.model().weights().layers[layer].attn_norm;
     kernels::Dequantize(stored.dtype(), stored.data(), config.d_model, weight.data());

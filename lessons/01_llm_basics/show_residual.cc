@@ -27,7 +27,7 @@ void ShowResidual(Subject& subject, Notebook& notebook) {
       "           layer         x  + attention  + feed-forward\n");
 
   const int64_t last = subject.n_tokens() - 1;
-  const std::vector<int64_t> shown = ShownLayers(config.n_layers, notebook.in_full());
+  const std::vector<int64_t> shown = ShownRows(config.n_layers, notebook.in_full());
   const auto row = [&](const std::vector<float>& matrix) { return RowOf(matrix, last, last + 1); };
   const std::span<const float> embedding = row(subject.layers().front().residual);
   std::vector<float> sum(embedding.begin(), embedding.end());

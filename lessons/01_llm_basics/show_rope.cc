@@ -92,7 +92,7 @@ void ShowRope(Subject& subject, Notebook& notebook) {
   notebook.Print("model    {} pairs in a head of {} numbers, theta {}; the context is {} tokens\n",
                  n_pairs, config.head_dim, config.rope.theta, config.max_context);
   notebook.Print("            pair  radians a token  tokens a turn  turns in the context\n");
-  const std::vector<int64_t> shown = ShownLayers(n_pairs, notebook.in_full());
+  const std::vector<int64_t> shown = ShownRows(n_pairs, notebook.in_full());
   for (int64_t i = 0; i < n_pairs; ++i) {
     const double wavelength = 2 * std::numbers::pi / frequencies[i];
     notebook.Figures("rope")["wavelengths"].push_back(wavelength);

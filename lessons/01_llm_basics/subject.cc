@@ -75,14 +75,11 @@ double Dot(std::span<const float> a, std::span<const float> b) {
 
 double Norm(std::span<const float> a) { return std::sqrt(Dot(a, a)); }
 
-std::vector<int64_t> ShownLayers(int64_t n_layers, bool all) {
-  constexpr int64_t kFew = 6;
+std::vector<int64_t> ShownRows(int64_t n, bool all) {
+  const int64_t n_shown = all ? n : std::min<int64_t>(n, 6);
   std::vector<int64_t> shown;
-  if (all || n_layers <= kFew) {
-    for (int64_t i = 0; i < n_layers; ++i) shown.push_back(i);
-  } else {
-    for (int64_t i = 0; i < kFew; ++i) shown.push_back(i * (n_layers - 1) / (kFew - 1));
-  }
+  for (int64_t i = 0; i < n_shown; ++i)
+    shown.push_back(i * (n - 1) / std::max<int64_t>(1, n_shown - 1));
   return shown;
 }
 

@@ -64,8 +64,8 @@ inline std::span<const float> RowOf(const std::vector<float>& matrix, int64_t i,
 double Dot(std::span<const float> a, std::span<const float> b);
 double Norm(std::span<const float> a);  // the length of a vector
 
-// Which layers a table shows: all of them, or in the guided tour about six, first and last among
+// Which of `n` rows a table shows: all of them, or in the guided tour six, first and last among
 // them.
-std::vector<int64_t> ShownLayers(int64_t n_layers, bool all);
+std::vector<int64_t> ShownRows(int64_t n, bool all);
 
 }  // namespace aios

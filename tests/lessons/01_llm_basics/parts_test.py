@@ -209,7 +209,7 @@ class PartsTest(program.TestCase):
             if result.code == 0:
                 break
             text = text[:-1]
-        self.assertIn("text     256 tokens", result.stdout)
+        self.assertIn(" 256 tokens:", result.stdout)
         self.assertIn("224 tokens more", result.stdout)
 
     def test_one_token(self):
