@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the tables of figures in the READMEs from benchmarks/results.
+"""Writes the figures in the READMEs, tables and sentences, from benchmarks/results.
 
     python3 benchmarks/tables.py            rewrites them
     python3 benchmarks/tables.py --check    fails if one is not what it would write
 
-A table stands between the lines <!-- table NAME --> and <!-- end of table -->.
+What is written stands between the lines <!-- table NAME --> and <!-- end of table -->.
 """
 
 import json
@@ -17,6 +17,7 @@ import sys
 ROOT = pathlib.Path(__file__).absolute().parent.parent
 READMES = [
     "README.md",
+    "benchmarks/README.md",
     "lessons/02_running_an_llm/README.md",
     "lessons/03_cuda_kernels/README.md",
 ]
@@ -53,6 +54,48 @@ def benchmarks(name):
     return runs
 
 
+# number, folder if it is there, title, what it adds
+LESSONS = [
+    ("00", "00_introduction", "introduction", "a probe of the machine, the roofline, predictions"),
+    ("01", "01_llm_basics", "LLM basics", "the tokenizer and the parts of a transformer, one by one"),
+    ("02", "02_running_an_llm", "running an LLM", "loading a model, the forward pass, the loop"),
+    ("03", "03_cuda_kernels", "CUDA kernels", "kernels from naive to the limit; CPU and GPU backends"),
+    ("04", "", "KV cache", "pages, page tables, sharing, copy on write"),
+    ("05", "", "batching", "many requests at once, scheduled"),
+    ("06", "", "quantization", "fewer bits for each weight"),
+    ("07", "", "parallelism", "several GPUs"),
+    ("08", "", "serving", "requests over HTTP"),
+    ("09", "", "profiling", "where the time goes"),
+]
+
+
+def ceiling(report):
+    """Tokens a second that the machine's memory allows, and what the last run reached of it."""
+    run = report["runs"][-1]
+    return report["machine"]["read_gb_s"] * 1e9 / run["bytes_per_token"], run["roofline_fraction"]
+
+
+def lessons():
+    running, kernels = result("02_running_an_llm"), result("03_cuda_kernels")
+    english = result("tokenizer")["texts"]["english"]
+    limit, reached = ceiling(running)
+    moved = kernels["moved"]
+    gemm = [r for r in result("ladder_gemm")["rows"] if r["shape"] == "4096 x 4096 x 4096" and r["level"]]
+    numbers = {
+        "00": f"predicts at most {limit:.0f} tokens/s for lesson 02, which reaches {100 * reached:.0f}% of it",
+        "01": f"English to tokens: {english['mb_per_s']['aios']:.0f} MB/s, "
+              f"{english['times_tiktoken']:.1f} times tiktoken",
+        "02": f"tokens from one prompt: {running['moved']['before']:.0f} to {running['moved']['after']:.0f}, "
+              f"at {running['runs'][-1]['decode_tok_s']:.1f} a second",
+        "03": f"{moved['metric']}: {moved['before']:.0f} to {moved['after']:.0f} on two CPU cores; "
+              f"gemm: {gemm[0]['rate'] * 1e-12:.1f} to {gemm[-1]['rate'] * 1e-12:.0f} TFLOP/s on one "
+              f"{result('ladder_gemm')['machine']['gpu']}",
+    }
+    rows = [[number, f"[**{title}**](lessons/{folder}/README.md)" if folder else title, adds,
+             numbers.get(number, "")] for number, folder, title, adds in LESSONS]
+    return table(["", "lesson", "what it adds", "the number that it moved"], rows)
+
+
 def lesson_02():
     report = result("02_running_an_llm")
     run = report["runs"][-1]
@@ -62,9 +105,8 @@ def lesson_02():
         ["time to first token", f"{report['runs'][0]['ttft_ms']:.0f} ms", f"{run['ttft_ms']:.0f} ms"],
         ["time per token after it", "", f"{run['tpot_ms']:.0f} ms"],
         ["tokens per second", "", f"{run['decode_tok_s']:.1f}"],
-        ["limit: measured read bandwidth / f32 weights", "",
-         f"{report['machine']['read_gb_s'] * 1e9 / run['bytes_per_token']:.1f}"],
-        ["fraction of the limit", "", f"{100 * run['roofline_fraction']:.0f}%"],
+        ["limit: measured read bandwidth / f32 weights", "", f"{ceiling(report)[0]:.1f}"],
+        ["fraction of the limit", "", f"{100 * ceiling(report)[1]:.0f}%"],
         ["memory", f"{report['runs'][0]['peak_bytes'] / 1e6:.0f} MB", f"{run['peak_bytes'] / 1e6:.0f} MB"],
     ]
     return table(["", "before: one pass", "after: the loop"], rows) + "\n\n" + measured_on(report)
@@ -197,6 +239,7 @@ TABLES = {
     "ladder_softmax": ladder_softmax,
     "lesson_02": lesson_02,
     "lesson_03": lesson_03,
+    "lessons": lessons,
 }
 
 

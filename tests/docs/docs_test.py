@@ -50,10 +50,10 @@ def documents():
 def exists(path, document):
     """Whether `path`, from the root or beside the document, is there; NN, NAME and * are anything."""
     path = path.rstrip("/")
+    if path == "exercises" or path.startswith("exercises/NN"):
+        return True
     if path.startswith("exercises/"):  # copied there by :start
-        path = re.sub(r"^exercises/([^/]+)/?", r"lessons/\1/exercise/", path).rstrip("/")
-        if "NN" in path:
-            return True
+        path = re.sub(r"^exercises/([^/]+)", r"lessons/\1/exercise", path)
     beside = os.path.normpath(os.path.join(os.path.dirname(document), path))
     if path in FILES or beside in FILES or path in ELSEWHERE:
         return True
