@@ -44,6 +44,8 @@ std::string WidestSimd() {
 #endif
 }
 
+int64_t CacheBytes(int name) { return std::max<int64_t>(0, ::sysconf(name)); }
+
 // The sum of n words. Eight sums at a time, so that the loads, not the additions, set the pace.
 uint64_t SumWords(const uint64_t* words, int64_t n) {
   uint64_t sums[8] = {};
@@ -67,13 +69,16 @@ MachineInfo ProbeMachine() {
                         : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   machine.simd = WidestSimd();
   machine.memory_bytes = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  machine.l1d_bytes = CacheBytes(_SC_LEVEL1_DCACHE_SIZE);
+  machine.l2_bytes = CacheBytes(_SC_LEVEL2_CACHE_SIZE);
+  machine.l3_bytes = CacheBytes(_SC_LEVEL3_CACHE_SIZE);
   return machine;
 }
 
 double MeasureReadBandwidth(int n_threads) {
   constexpr int kPasses = 5;
   // Four times the cache, but no more than 1 GiB: some virtual machines report the host's cache.
-  const int64_t l3_bytes = std::max<int64_t>(0, ::sysconf(_SC_LEVEL3_CACHE_SIZE));
+  const int64_t l3_bytes = CacheBytes(_SC_LEVEL3_CACHE_SIZE);
   const int64_t wanted = std::clamp<int64_t>(4 * l3_bytes, int64_t{256} << 20, int64_t{1} << 30);
   const int64_t words_per_thread =
       std::min(wanted, AvailableMemory() / 4) / n_threads / static_cast<int64_t>(sizeof(uint64_t));

@@ -11,6 +11,11 @@ struct MachineInfo {
   int n_cores = 0;   // that this process may run on
   std::string simd;  // the widest of "avx512", "avx2", "sse2", "neon" that the CPU has
   int64_t memory_bytes = 0;
+  // A core's first two caches and the last, in bytes; 0: the system does not say. A virtual machine
+  // may report its host's.
+  int64_t l1d_bytes = 0;
+  int64_t l2_bytes = 0;
+  int64_t l3_bytes = 0;
 };
 MachineInfo ProbeMachine();
 
