@@ -13,7 +13,9 @@ struct CpuGemmShape {
   int64_t d_out = 4096;
 };
 
-// FLOPs per second of `n_threads` threads: the best of several products, at least 5 and for 0.4 s.
+// FLOPs per second of `n_threads` threads: the sum of the best that each did in a stretch of a
+// millisecond while all of them worked, so that other programs on the machine lower it little; for
+// more threads than cores it means nothing. Takes 0.4 s. REQUIRES: n_threads >= 1, d_out >= 64.
 // What a core could do in registers alone is more: kernels/ladder/gemm_cpu/peak.h.
 double MeasureF32Gemm(int n_threads, const CpuGemmShape& shape = {});
 

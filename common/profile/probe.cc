@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -76,36 +77,45 @@ MachineInfo ProbeMachine() {
 }
 
 double MeasureReadBandwidth(int n_threads) {
+  using Clock = std::chrono::steady_clock;
   constexpr int kPasses = 5;
   // Four times the cache, but no more than 1 GiB: some virtual machines report the host's cache.
   const int64_t l3_bytes = CacheBytes(_SC_LEVEL3_CACHE_SIZE);
   const int64_t wanted = std::clamp<int64_t>(4 * l3_bytes, int64_t{256} << 20, int64_t{1} << 30);
-  const int64_t words_per_thread =
-      std::min(wanted, AvailableMemory() / 4) / n_threads / static_cast<int64_t>(sizeof(uint64_t));
-  const HostBuffer buffer(words_per_thread * n_threads * sizeof(uint64_t));
+  const int64_t available = std::min(wanted, AvailableMemory() / 4);
+  // It is read in stretches of a millisecond or so: on a busy machine too, all threads have a core
+  // to themselves during some of them.
+  const int64_t stretch = std::max(int64_t{32} << 20, n_threads * (int64_t{8} << 20));
+  const int64_t n_stretches = std::max<int64_t>(1, available / stretch);
+  const int64_t words = std::min(stretch, available) / n_threads / sizeof(uint64_t);  // of a thread
+  const HostBuffer buffer(n_stretches * n_threads * words * sizeof(uint64_t));
 
-  std::atomic<uint64_t> sink = 0;  // keeps the compiler from dropping the loads
-  const auto for_each_thread = [&](auto&& work) {
-    std::vector<std::thread> threads;
-    threads.reserve(n_threads);
-    for (int t = 0; t < n_threads; ++t) {
-      threads.emplace_back(
-          [&work, part = buffer.As<uint64_t>() + t * words_per_thread] { work(part); });
-    }
-    for (std::thread& thread : threads) thread.join();
-  };
-  // Untouched pages are all the same page of zeros: each thread first writes its own.
-  for_each_thread(
-      [&](uint64_t* part) { std::memset(part, 1, words_per_thread * sizeof(uint64_t)); });
-
+  Clock::time_point start;
   double best_seconds = std::numeric_limits<double>::infinity();
-  for (int pass = 0; pass < kPasses; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
-    for_each_thread([&](const uint64_t* part) { sink += SumWords(part, words_per_thread); });
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  std::barrier begin(n_threads, [&]() noexcept { start = Clock::now(); });
+  std::barrier end(n_threads, [&]() noexcept {
+    const std::chrono::duration<double> seconds = Clock::now() - start;
     best_seconds = std::min(best_seconds, seconds.count());
+  });
+  std::atomic<uint64_t> sink = 0;  // keeps the compiler from dropping the loads
+  const auto work = [&](int thread) {
+    uint64_t* const mine = buffer.As<uint64_t>() + thread * n_stretches * words;
+    // Untouched pages are all the same page of zeros: each thread first writes its own.
+    std::memset(mine, 1, n_stretches * words * sizeof(uint64_t));
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < kPasses * n_stretches; ++i) {
+      begin.arrive_and_wait();
+      sum += SumWords(mine + i % n_stretches * words, words);
+      end.arrive_and_wait();
+    }
+    sink += sum;
+  };
+  {
+    std::vector<std::jthread> threads;
+    threads.reserve(n_threads);
+    for (int t = 0; t < n_threads; ++t) threads.emplace_back(work, t);
   }
-  return static_cast<double>(buffer.n_bytes()) / best_seconds;
+  return static_cast<double>(n_threads * words * sizeof(uint64_t)) / best_seconds;
 }
 
 }  // namespace aios

@@ -19,9 +19,9 @@ struct MachineInfo {
 };
 MachineInfo ProbeMachine();
 
-// Bytes per second that `n_threads` threads read from memory together: the best of a few passes
-// over a buffer that no cache holds. Takes about 0.2 s. Decoding reads every weight once a token,
-// so this is what limits it.
+// Bytes per second that `n_threads` threads read from memory together: the best stretch of a
+// millisecond or so in a few passes over a buffer that no cache holds. Takes about 0.5 s. Decoding
+// reads every weight once a token, so this is what limits it.
 double MeasureReadBandwidth(int n_threads);
 
 }  // namespace aios

@@ -99,15 +99,17 @@ std::string RooflineText(const DevicePrediction& p) {
   std::string text = fmt::format("\nroofline {}, FLOP/s over FLOPs a byte\n", device.name);
   for (int y = 0; y < kHeight; ++y) {
     const bool is_roof = y == row(device.flop_s);
-    text += fmt::format("{:>14} |{}\n", is_roof ? FlopsPerSecond(device.flop_s) : "", cells[y]);
+    text += fmt::format("{:>14} |{}\n", is_roof ? FlopsPerSecond(device.flop_s) : "",
+                        cells[y].substr(0, cells[y].find_last_not_of(' ') + 1));
   }
   text += fmt::format("{:>14} +", "");
   for (int x = 0; x < kWidth; ++x) text += x % 12 == 0 ? '+' : '-';
-  text += fmt::format("\n{:>15}", "");
-  for (double intensity = kMinIntensity; intensity < kMaxIntensity; intensity *= 8) {
-    text += fmt::format("{:^12}", fmt::format("{:g}", intensity)).substr(intensity < 1 ? 4 : 0);
-    if (intensity < 1) text += "    ";
+  std::string labels(16 + kWidth + 4, ' ');
+  for (int x = 0; x < kWidth; x += 12) {
+    const std::string label = fmt::format("{:g}", 0.125 * std::pow(8, x / 12));
+    labels.replace(16 + x - label.size() / 2, label.size(), label);
   }
+  text += "\n" + labels.substr(0, labels.find_last_not_of(' ') + 1);
   text += fmt::format("\n  ridge (:) {:.1f} FLOPs a byte\n", device.ridge());
   for (const Point& point : points) {
     text += fmt::format("  {}  {:<17}{:>9.1f} FLOPs a byte: at most {}\n", point.mark, point.name,

@@ -42,7 +42,7 @@ int RunLesson(int argc, char** argv) {
     const DevicePrediction& p = predictions.emplace_back(PredictDevice(subject, device));
     PrintDevice(out, subject, p);
     fmt::print(out, "{}", RooflineText(p));
-    PrintLessons(out, p);
+    PrintLessons(out, subject.config, p);
   }
 
   // Report.

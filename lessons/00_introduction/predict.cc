@@ -39,21 +39,18 @@ LessonPrediction Lesson(std::string lesson, std::string change, const Cost& cost
           .bound = time.memory_bound() ? "memory" : "arithmetic"};
 }
 
-// Tensor parallelism: each of n GPUs has its part of every matrix and of the KV cache, and after
-// attention and after the feed-forward layer all add up what each has of the d_model sums. A ring
-// sends 2 (n - 1) / n of them over each link, and nothing else can go on meanwhile.
+// Tensor parallelism: each GPU has its part of every matrix and of the KV cache; nothing else can
+// go on while they add up what each has.
 LessonPrediction Parallel(const ModelConfig& config, const Cost& one, const DeviceLimits& device) {
   constexpr double kN = kRunGpus;
   const Cost part = {.weight_bytes = one.weight_bytes / kN,
                      .kv_bytes = one.kv_bytes / kN,
                      .matrix_flops = one.matrix_flops / kN,
                      .attention_flops = one.attention_flops / kN};
-  LessonPrediction result = Lesson(
-      "07 parallelism", fmt::format("{} of them, each an eighth", kRunGpus), part, 1, device);
-  constexpr double kBf16 = 2;
-  const double sent =
-      2 * static_cast<double>(config.n_layers * config.d_model) * kBf16 * 2 * (kN - 1) / kN;
-  result.seconds += sent / device.link_bytes_s;
+  LessonPrediction result =
+      Lesson("07 parallelism", fmt::format("{} of them, each its part of every matrix", kRunGpus),
+             part, 1, device);
+  result.seconds += AllReduceBytes(config, kRunGpus) / device.link_bytes_s;
   result.bound += " + links";
   return result;
 }
@@ -89,6 +86,12 @@ std::vector<LessonPrediction> PredictLessons(const ModelConfig& config, const De
 }
 
 }  // namespace
+
+double AllReduceBytes(const ModelConfig& config, int n_gpus) {
+  constexpr double kBf16 = 2;
+  const double sums = 2 * static_cast<double>(config.n_layers * config.d_model) * kBf16;
+  return sums * 2 * (n_gpus - 1) / n_gpus;
+}
 
 Subject OpenSubject(const Flags& flags, const std::string& argv0) {
   Subject subject;

@@ -55,6 +55,11 @@ inline constexpr int64_t kRunAnswer = 64;
 inline constexpr int64_t kRunBatch = 32;  // of lesson 05
 inline constexpr int kRunGpus = 8;        // of lesson 07
 
+// Bytes that a GPU of a ring sends for a token where `n_gpus` share each layer: after attention and
+// after the feed-forward layer they add up d_model sums, in bf16, and a ring sends each of these
+// 2 (n - 1) / n times.
+double AllReduceBytes(const ModelConfig& config, int n_gpus);
+
 struct DevicePrediction {
   DeviceLimits device;
   DType kv = DType::kF32;  // of keys, values and activations: F32 on a CPU, BF16 on a GPU

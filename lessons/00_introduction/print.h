@@ -15,6 +15,6 @@ void PrintModel(std::FILE* out, const Subject& subject);
 // What fits, the first token, and a token of each batch.
 void PrintDevice(std::FILE* out, const Subject& subject, const DevicePrediction& prediction);
 // What each later lesson changes.
-void PrintLessons(std::FILE* out, const DevicePrediction& prediction);
+void PrintLessons(std::FILE* out, const ModelConfig& config, const DevicePrediction& prediction);
 
 }  // namespace aios::lessons

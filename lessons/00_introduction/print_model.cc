@@ -50,11 +50,13 @@ void PrintModel(std::FILE* out, const Subject& subject) {
                c.n_layers, c.n_kv_heads, c.head_dim, BytesOf(kv, 1),
                Grouped(KvBytesPerToken(c, kv)), Name(kv));
   }
-  fmt::print(out,
-             "  activations  {} of scratch in F32, {} more for its {} logits; used again by every "
-             "layer\n",
-             Bytes(ActivationBytes(c, DType::kF32, 1, 0)),
-             Bytes(ActivationBytes(c, DType::kF32, 0, 1)), Grouped(c.vocab_size));
+  fmt::print(
+      out,
+      "  activations  4 bytes x (3 x {} + 3 x {} + 2 x {} + 3 x {}) = {} of scratch in F32, which "
+      "every layer uses again\n",
+      c.d_model, c.q_dim(), c.kv_dim(), c.d_ff, Bytes(ActivationBytes(c, DType::kF32, 1, 0)));
+  fmt::print(out, "  logits       4 bytes x {} = {}\n", Grouped(c.vocab_size),
+             Bytes(4.0 * static_cast<double>(c.vocab_size)));
 }
 
 }  // namespace aios::lessons

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/base/error.h"
@@ -59,8 +60,17 @@ void PrintBatches(std::FILE* out, const DevicePrediction& p) {
                "longer than computing its token\n");
   } else {
     fmt::print(out, "\nridge    from {} sequences on arithmetic decides\n",
-               Speed(std::ceil(p.ridge_batch)));
+               Grouped(std::llround(std::ceil(std::min(p.ridge_batch, 1e15)))));
   }
+}
+
+void PrintLinks(std::FILE* out, const ModelConfig& config, const DeviceLimits& device) {
+  const double sent = AllReduceBytes(config, kRunGpus);
+  fmt::print(
+      out,
+      "links    2 sums a layer x {} layers x {} x 2 bytes x 2 x {}/{} = {} / {} = {} a token\n",
+      config.n_layers, config.d_model, kRunGpus - 1, kRunGpus, Bytes(sent),
+      BytesPerSecond(device.link_bytes_s), Seconds(sent / device.link_bytes_s));
 }
 
 }  // namespace
@@ -79,7 +89,7 @@ void PrintDevice(std::FILE* out, const Subject& subject, const DevicePrediction&
   PrintBatches(out, p);
 }
 
-void PrintLessons(std::FILE* out, const DevicePrediction& p) {
+void PrintLessons(std::FILE* out, const ModelConfig& config, const DevicePrediction& p) {
   fmt::print(out,
              "\nWhat each lesson changes: a prompt of {} tokens, an answer of {}; floors, for each "
              "token of the answer\n",
@@ -90,10 +100,19 @@ void PrintLessons(std::FILE* out, const DevicePrediction& p) {
     fmt::print(out, "  {:<17}{:<56}{:>10}{:>12}{:>19}{:>10}{:>11}\n", l.lesson, l.change,
                Bytes(l.bytes), Flops(l.flops), l.bound, Seconds(l.seconds), Speed(1 / l.seconds));
   }
+  constexpr int64_t kLast = kRunPrompt + kRunAnswer - 1;
+  fmt::print(
+      out,
+      "\nwithout  a cache, the tokens compute {} + {} + ... + {} positions, {:.1f} each; with it, "
+      "1\n",
+      kRunPrompt, kRunPrompt + 1, kLast, (kRunPrompt + kLast) / 2.0);
+  if (p.device.is_gpu) {
+    if (p.device.link_bytes_s > 0) PrintLinks(out, config, p.device);
+    return;
+  }
   const LessonPrediction& first = p.lessons.front();
-  if (p.device.is_gpu) return;
   fmt::print(out,
-             "\nceiling  lesson 02 reads {} bytes of weights a token: {} / {} = {} tokens/s, if "
+             "ceiling  lesson 02 reads {} bytes of weights a token: {} / {} = {} tokens/s, if "
              "reading were all\n",
              Grouped(static_cast<int64_t>(first.weight_bytes)),
              BytesPerSecond(p.device.read_bytes_s), Bytes(first.weight_bytes),

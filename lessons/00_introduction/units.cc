@@ -9,25 +9,29 @@
 namespace aios::lessons {
 namespace {
 
-std::string Scaled(double n, std::string_view unit, int digits) {
+// Three digits: "5.31", "36.4", "917".
+std::string ThreeDigits(double x) {
+  return fmt::format("{:.{}f}", x, x < 9.995 ? 2 : x < 99.95 ? 1 : 0);
+}
+
+std::string Scaled(double n, std::string_view unit) {
   constexpr std::array<std::string_view, 7> kPrefixes = {"", "k", "M", "G", "T", "P", "E"};
   size_t i = 0;
   for (; std::abs(n) >= 999.95 && i + 1 < kPrefixes.size(); ++i) n /= 1000;
-  const int decimals = i == 0 && n == std::floor(n) ? 0 : n < 99.95 && digits > 3 ? 2 : 1;
-  return fmt::format("{:.{}f} {}{}", n, decimals, kPrefixes[i], unit);
+  return fmt::format("{:.{}f} {}{}", n, i == 0 ? 0 : 1, kPrefixes[i], unit);
 }
 
 }  // namespace
 
-std::string Bytes(double n) { return Scaled(n, n < 999.95 ? "bytes" : "B", 3); }
-std::string BytesPerSecond(double n) { return Scaled(n, "B/s", 3); }
-std::string Flops(double n) { return Scaled(n, "FLOP", 3); }
-std::string FlopsPerSecond(double n) { return Scaled(n, "FLOP/s", 3); }
+std::string Bytes(double n) { return Scaled(n, n < 999.95 ? "bytes" : "B"); }
+std::string BytesPerSecond(double n) { return Scaled(n, "B/s"); }
+std::string Flops(double n) { return Scaled(n, "FLOP"); }
+std::string FlopsPerSecond(double n) { return Scaled(n, "FLOP/s"); }
 
 std::string Seconds(double s) {
-  if (s < 1e-3) return fmt::format("{:.3g} us", s * 1e6);
-  if (s < 1) return fmt::format("{:.3g} ms", s * 1e3);
-  return s < 1000 ? fmt::format("{:.3g} s", s) : fmt::format("{:.0f} s", s);
+  if (s < 0.9995e-3) return ThreeDigits(s * 1e6) + " us";
+  if (s < 0.9995) return ThreeDigits(s * 1e3) + " ms";
+  return ThreeDigits(s) + " s";
 }
 
 std::string Grouped(int64_t n) {
@@ -38,9 +42,6 @@ std::string Grouped(int64_t n) {
   return digits;
 }
 
-std::string Speed(double x) {
-  if (x >= 1000) return Grouped(std::llround(x));
-  return fmt::format("{:.{}f}", x, x < 10 ? 2 : x < 100 ? 1 : 0);
-}
+std::string Speed(double x) { return x < 999.5 ? ThreeDigits(x) : Grouped(std::llround(x)); }
 
 }  // namespace aios::lessons
