@@ -12,6 +12,7 @@ import pathlib
 import re
 import statistics
 import sys
+import textwrap
 
 # Not resolved: in a test, the files beside this one are links.
 ROOT = pathlib.Path(__file__).absolute().parent.parent
@@ -80,7 +81,7 @@ def lessons():
     english = result("tokenizer")["texts"]["english"]
     limit, reached = ceiling(running)
     moved = kernels["moved"]
-    gemm = [r for r in result("ladder_gemm")["rows"] if r["shape"] == "4096 x 4096 x 4096" and r["level"]]
+    first, top = (ladder_row("gemm", "4096 x 4096 x 4096", level) for level in (1, -1))
     numbers = {
         "00": f"predicts at most {limit:.0f} tokens/s for lesson 02, which reaches {100 * reached:.0f}% of it",
         "01": f"English to tokens: {english['mb_per_s']['aios']:.0f} MB/s, "
@@ -88,7 +89,7 @@ def lessons():
         "02": f"tokens from one prompt: {running['moved']['before']:.0f} to {running['moved']['after']:.0f}, "
               f"at {running['runs'][-1]['decode_tok_s']:.1f} a second",
         "03": f"{moved['metric']}: {moved['before']:.0f} to {moved['after']:.0f} on two CPU cores; "
-              f"gemm: {gemm[0]['rate'] * 1e-12:.1f} to {gemm[-1]['rate'] * 1e-12:.0f} TFLOP/s on one "
+              f"gemm: {first['rate'] * 1e-12:.1f} to {top['rate'] * 1e-12:.0f} TFLOP/s on one "
               f"{result('ladder_gemm')['machine']['gpu']}",
     }
     rows = [[number, f"[**{title}**](lessons/{folder}/README.md)" if folder else title, adds,
@@ -153,6 +154,13 @@ def ladder(name, shapes, cell):
     return table(["level", *shapes], rows) + "\n\n" + on_gpu(measured)
 
 
+def ladder_row(name, shape, level):
+    """The row of a level, counted from 1; 0: the library; -1: the top level."""
+    rows = [r for r in result(f"ladder_{name}")["rows"] if r["shape"] == shape]
+    top = max(r["level"] for r in rows)
+    return next(r for r in rows if r["level"] == (top if level == -1 else level))
+
+
 def percent(x):
     return f"{100 * x:.0f}%" if x >= 0.0095 else f"{100 * x:.1f}%"
 
@@ -170,6 +178,55 @@ def tflop_s(row):
 def ladder_gemm():
     return ladder("gemm", {f"{s}, (of cuBLASLt)": s for s in
                            ("4096 x 4096 x 4096", "8192 x 8192 x 8192", "2048 x 28672 x 4096")}, tflop_s)
+
+
+def sentences(text):
+    return textwrap.fill(text, width=100)
+
+
+def gemm_goal():
+    first, top = (ladder_row("gemm", "4096 x 4096 x 4096", level) for level in (1, -1))
+    return sentences(
+        f"You will have seen a matrix product go from {first['rate'] * 1e-12:.1f} to "
+        f"{top['rate'] * 1e-12:.0f} TFLOP/s in {top['level']} steps, one idea each. Without a GPU you see the "
+        "same in five steps on your CPU.")
+
+
+def gemm_text():
+    limits = result("ladder_gemm")
+    tops = [r["of_library"] for r in limits["rows"] if r["level"] == 8]
+    return sentences(
+        f"The top has {percent(min(tops))} to {percent(max(tops))} of cuBLASLt at these sizes. As limits of this "
+        f"run the harness measured {limits['read_bytes_s'] * 1e-12:.2f} TB/s and {limits['gemm_flop_s'] * 1e-12:.0f} "
+        "TFLOP/s: less than the figures of *Predict*, which are the highest that we have seen on an H200.")
+
+
+def gemv_text():
+    third, fourth, ours, library = (ladder_row("gemv", "28672 x 4096", level) for level in (3, 4, -1, 0))
+    small = ladder_row("gemv", "2048 x 2048", -1)
+    return sentences(
+        f"Two different diseases. The large matrix ({ours['bytes'] * 1e-6:.0f} MB, "
+        f"{ours['seconds'] * 1e6:.0f} us) needs bytes on the way, and has them from level 3 on "
+        f"({of_limit(third)} of the limit; level 4 {of_limit(fourth)}); cuBLASLt is "
+        f"{percent(library['rate'] / ours['rate'] - 1)} ahead of the engine's. The small one "
+        f"({small['bytes'] * 1e-6:.1f} MB) would take {small['bytes'] / small['limit'] * 1e6:.1f} us, which is "
+        "about what lies between the last load of one kernel and the first of the next; only starting early "
+        f"(level 5) helps, and {percent(1 - small['rate'] / small['limit'])} of the limit is still lost.")
+
+
+def attention_text():
+    measured = result("bench_attention")
+    pages = {r["page_size"]: r["TFLOP/s"] for r in measured["prefill"]
+             if (r["n_seqs"], r["n_rows"], r["kv_length"], r["n_kv_heads"], r["head_dim"])
+             == (1, 8192, 8192, 8, 128)}
+    decode = {(r["n_seqs"], r["kv_length"]): percent(r["TB/s"] / measured["read_tb_s"])
+              for r in measured["decode"] if r["head_dim"] == 128}
+    return sentences(
+        "Keys in pages of 16 are 8 copies a tile where one would do: at 8,192 tokens "
+        f"{pages[16]:.0f} TFLOP/s, against {pages[64]:.0f} in pages of 64. And decoding is another kernel "
+        "altogether: one query has no tile, so that the keys are split among blocks. 64 texts of 8,192 tokens "
+        f"read {decode[64, 8192]} of the read stream, one text of 8,192 reads {decode[1, 8192]}, and one of "
+        f"1,024 only {decode[1, 1024]}, for lack of work.")
 
 
 def ladder_gemv():
@@ -231,6 +288,10 @@ def lesson_03():
 
 TABLES = {
     "attention_peers": attention_peers,
+    "attention_text": attention_text,
+    "gemm_goal": gemm_goal,
+    "gemm_text": gemm_text,
+    "gemv_text": gemv_text,
     "ground_floor": ground_floor,
     "ladder_attention": ladder_attention,
     "ladder_gemm": ladder_gemm,
