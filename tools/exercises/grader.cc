@@ -53,7 +53,8 @@ std::string TextOf(std::span<const T> numbers, const char* format) {
 }
 
 bool Near(float expected, float yours) {
-  return std::abs(yours - expected) <= 1e-4F * (1 + std::abs(expected));  // false for NaN
+  // Equal infinities are near; NaN is near nothing.
+  return yours == expected || std::abs(yours - expected) <= 1e-4F * (1 + std::abs(expected));
 }
 bool Near(int32_t expected, int32_t yours) { return expected == yours; }
 
@@ -149,7 +150,9 @@ void ExpectNear(std::span<const float> expected, std::span<const float> yours,
       first = i;
     }
     if (n_untouched > 0 && n_untouched == yours.size()) {
-      Fail("nothing was written to the output", "the output is as it was: is this still the stub?");
+      Fail("nothing was written to the output",
+           "the output is as it was: is this still the stub, or are the sizes too small for your "
+           "loop?");
     }
     if (n_untouched > 0) {
       Fail(Format("%zu of %zu numbers were never written, the first of them at index %zu",
