@@ -112,6 +112,8 @@ HWY_INLINE void AddBlocks(const Block* const (&w)[kOuts], int64_t n_blocks,
       }
       const float* at[kOuts];
       for (int o = 0; o < kOuts; ++o) at[o] = scales[o] + (b - first) * kScales;
+      // Unrolled, so that a step's place in its block, and with it every shift, is a constant.
+#pragma GCC unroll 8
       for (int s = 0; s < Format::kNumbers / kStep; ++s) {
         const Step steps[kOuts] = {
             {w[0][b], at[0], s}, {w[1][b], at[1], s}, {w[2][b], at[2], s}, {w[3][b], at[3], s}};

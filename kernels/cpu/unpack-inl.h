@@ -132,30 +132,42 @@ struct Unpack<BlockBF16> {
   };
 };
 
-// The 16 values of a four-bit number q, scale * (q + bias) + offset. Where they fit into one
-// vector, looking one up is a single instruction, instead of a mask, a conversion and a
-// multiply-add.
+// The 16 values of a four-bit number q, scale * (q + bias) + offset.
+#if HWY_TARGET <= HWY_AVX3
+// They fit into one vector, where looking one up is a single instruction, instead of a mask, a
+// conversion and a multiply-add.
 template <int kBias>
 struct FourBitValues {
-  FloatVec scale;  // or the table
-  FloatVec offset;
+  FloatVec table;
+
+  // The factors are used once each, from memory: as operands of the arithmetic their broadcast is
+  // free, while on its own (Zen 4) it would take the units that look up. Hence no fused
+  // multiply-add, which has one such operand and no more. The bits are the same: the product is
+  // exact (dequantize.h). The compiler would fuse a plain addition all the same; this one it
+  // leaves.
+  HWY_INLINE FourBitValues(const float* scale, const float* offset)
+      : table(hn::Mul(Broadcast(*scale), hn::ConvertTo(Floats(), hn::Iota(Ints(), kBias)))) {
+    if (offset != nullptr) {
+      table.raw = _mm512_add_round_ps(table.raw, Broadcast(*offset).raw, _MM_FROUND_CUR_DIRECTION);
+    }
+  }
+  // The low four bits of each lane count, of 8. (hn::TableLookupLanes would, in a debug build, want
+  // the others to be 0.)
+  HWY_INLINE FloatVec Of(IntVec bits) const {
+    return FloatVec{_mm512_permutexvar_ps(bits.raw, table.raw)};
+  }
+};
+#else
+template <int kBias>
+struct FourBitValues {
+  FloatVec scale, offset;
 
   HWY_INLINE FourBitValues(const float* scale_at, const float* offset_at)
       : scale(Broadcast(*scale_at)),
-        offset(offset_at ? Broadcast(*offset_at) : hn::Zero(Floats())) {
-#if HWY_TARGET <= HWY_AVX3
-    scale = Compute(hn::Iota(Ints(), 0));
-#endif
-  }
+        offset(offset_at ? Broadcast(*offset_at) : hn::Zero(Floats())) {}
   // The low four bits of each lane count, of 8.
   HWY_INLINE FloatVec Of(IntVec bits) const {
-#if HWY_TARGET <= HWY_AVX3  // hn::TableLookupLanes would, in a debug build, want the others to be 0
-    return FloatVec{_mm512_permutexvar_ps(bits.raw, scale.raw)};
-#else
-    return Compute(hn::And(bits, hn::Set(Ints(), 15)));
-#endif
-  }
-  HWY_INLINE FloatVec Compute(IntVec q) const {
+    const IntVec q = hn::And(bits, hn::Set(Ints(), 15));
     if constexpr (kBias != 0) {
       return hn::Mul(scale, hn::ConvertTo(Floats(), hn::Add(q, hn::Set(Ints(), kBias))));
     } else {
@@ -163,6 +175,7 @@ struct FourBitValues {
     }
   }
 };
+#endif
 
 // Blocks of 32: byte j has number j in its low half and number j + 16 in its high half.
 template <int kBias>
@@ -252,11 +265,12 @@ struct Unpack<BlockQ4_K> {
   struct Step {
     FourBitValues<0> values;
     const uint8_t* qs;
-    int shift;  // an even step is in the low halves of 32 bytes, the odd one after it in the high
+    bool high;  // an even step is in the low halves of 32 bytes, the odd one after it in the high
     HWY_INLINE Step(const BlockQ4_K& b, const float* scales, int s)
-        : values(scales + s, scales + 8 + s), qs(b.qs + s / 2 * 32), shift(s % 2 * 4) {}
+        : values(scales + s, scales + 8 + s), qs(b.qs + s / 2 * 32), high(s % 2 == 1) {}
     HWY_INLINE FloatVec Numbers(int i) const {
-      return values.Of(hn::ShiftRightSame(LoadBytes(qs + i), shift));
+      const IntVec bytes = LoadBytes(qs + i);
+      return values.Of(high ? hn::ShiftRight<4>(bytes) : bytes);
     }
   };
 };
