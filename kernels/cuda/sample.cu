@@ -8,13 +8,12 @@
 //
 //   1. The best token. Greedy ends here.
 //   2. top_k up to kMaxTopK: the k-th best of the threads' own best is a floor under the k-th best
-//   of
-//      all. The few logits above the floor are gathered in the first block, sorted, and sampled as
-//      on the host, in double.
-//   3. Else: a histogram over logits, equally wide bins down from the best, with the number of
-//      tokens and the sum of weights of each. A bin that has the crossing (Select) is gathered and
-//      sorted; a bin that has too many tokens for that is first split again, by the bits of the
-//      logits and at last of the ids.
+//      of all. The few logits above the floor are gathered in the first block, sorted, and sampled
+//      as on the host, in double.
+//   3. Else: a histogram over logits, equally wide bins down from the best, with the sum of weights
+//      of each, and the number of tokens where top_k asks for it. The bin that has the crossing
+//      (Select) is gathered and sorted; where it has too many tokens for that, it is first split
+//      again, by the bits of the logits and at last of the ids.
 //
 // The weights e^((logit - max) / temperature) are summed as integers (multiples of 2^-42): integers
 // add up to the same in every order, so that atomics do no harm to "the batch must not change the
@@ -37,7 +36,13 @@ constexpr int kBins = 2 * kThreads;  // each thread looks at two
 constexpr int kBinBits = 10;
 constexpr int kMaxSorted = kThreads;    // each thread has one
 constexpr int kMaxTopK = kThreads / 2;  // somewhat more than top_k are gathered
-constexpr int kMaxCluster = 8;
+
+// Blocks of a row, on Hopper. With 7, two blocks fit a multiprocessor and an H200 holds the
+// clusters of 32 rows at once; with 8 it is 30, for a cluster stays within one group of
+// multiprocessors, and a batch of 32 takes the time of two; with 6 a part is too large for two
+// blocks.
+constexpr int kMaxCluster = 7;
+
 constexpr int kWeightBits = 42;  // a weight of 1 is 2^42: 2^20 of them fit in 64 bits
 constexpr unsigned kAllLanes = 0xFFFFFFFF;
 
@@ -97,11 +102,16 @@ struct Selected {
   uint64_t weight;  // of all up to and with it
 };
 
-struct Shared {
+struct alignas(16) Shared {  // the logits stand behind it, in groups of four
   // This block's part of the histogram. Weights in two words: shared memory adds no longer ones.
   uint32_t count[kBins];
   uint32_t weight_low[kBins];
   uint32_t weight_high[kBins];
+
+  // This block's part of what is gathered, and its place in the whole.
+  uint64_t part[kMaxSorted];
+  uint32_t n_part;
+  uint32_t part_begin;
 
   // In the first block: the whole histogram; tokens to be sorted.
   uint32_t total_count[kBins];
@@ -201,6 +211,13 @@ __device__ __forceinline__ double UniformDraw(uint64_t seed, uint64_t step) {
   return static_cast<double>(SplitMix64(SplitMix64(seed) + step) >> 11) * 0x1p-53;
 }
 
+// exp2f, less its care for results too small for a normal number.
+__device__ __forceinline__ float Exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // ---- A row --------------------------------------------------------------------------------------
 
 // A part of the vocabulary that is contiguous in the order.
@@ -210,6 +227,9 @@ struct Region {
   uint64_t prefix = 0;  // level * kBinBits leading bits of the order
 };
 
+// kStaged: the logits are in shared memory. The compiler must know, or it asks of each address
+// which memory it is.
+template <bool kStaged>
 struct Row {
   Cluster cluster;
   Shared& shared;
@@ -219,36 +239,55 @@ struct Row {
   uint32_t first_id;    // its first token
   float best;           // the largest logit
   float bins_per_unit;
-  float rate_high, rate_low;    // log2(e) / temperature
-  bool histogram_is_whole;      // it stands in shared.total_*
-  uint64_t min_weight;          // min_p
-  uint64_t weight_sum, likely;  // of the whole row, once the histogram was made
+  float rate_high, rate_low;     // log2(e) / temperature
+  bool has_counts, has_weights;  // what the histogram has of them
+  bool histogram_is_whole;       // it stands in shared.total_*
+  uint64_t min_weight;           // min_p
+  uint64_t weight_sum, likely;   // of the whole row, once the histogram was made
 
-  // Bins from the best logit down; the last one has all the rest. Monotone, since each rounding is;
-  // 0 where 0 meets infinity.
+  // For each four logits i to i + 3 of this block's part: visit(logit i + j, j) for j = 0 to 3,
+  // past the end with -infinity, then end_of_quad(i).
+  template <typename Visit, typename EndOfQuad>
+  __device__ __forceinline__ void ForEachQuad(const Visit& visit,
+                                              const EndOfQuad& end_of_quad) const {
+    for (int i = 4 * threadIdx.x; i < n; i += 4 * kThreads) {
+      float x[4];
+      if constexpr (kStaged) {
+        extern __shared__ __align__(16) char memory[];
+        const auto* quads = reinterpret_cast<const float4*>(memory + sizeof(Shared));
+        const float4 quad = quads[i / 4];
+        x[0] = quad.x, x[1] = quad.y, x[2] = quad.z, x[3] = quad.w;
+      } else {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) x[j] = logits[min(i + j, n - 1)];
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) visit(i + j < n ? x[j] : -INFINITY, j);
+      end_of_quad(i);
+    }
+  }
+
+  // Bins from the best logit down; the last one has all the rest. Monotone, since each rounding is.
   __device__ uint32_t BinOf(float logit) const {
     return static_cast<uint32_t>(min(__float2int_rz((best - logit) * bins_per_unit), kBins - 1));
+  }
+  // Finite and not 0, so that neither meets infinity's opposite in BinOf.
+  __device__ void SetBins(float per_unit) {
+    bins_per_unit = fminf(fmaxf(per_unit, FLT_MIN), FLT_MAX);
   }
 
   // 2^42 e^((logit - max) / temperature), within 2^-22 of itself: the exponent is computed to more
   // than the 24 bits of an f32, of which e^-20 would show only 19.
   __device__ uint64_t WeightOf(float logit) const {
     const float difference = logit - best;
-    if (difference == 0) return uint64_t{1} << kWeightBits;  // whatever the temperature
-    const float taken = logit - difference;                  // Knuth's exact sum: what was lost
+    const float taken = logit - difference;  // Knuth's exact sum: what was lost
     const float lost = (logit - (difference + taken)) + (taken - best);
     const float power = difference * rate_high;
-    if (!(power > -(kWeightBits + 2))) return 0;
     const float more =
         fmaf(difference, rate_high, -power) + fmaf(lost, rate_high, difference * rate_low);
-    const float weight = exp2f(power) * fmaf(more, 0.6931472F, 1.0F);
-    return __float2ull_rn(weight * static_cast<float>(uint64_t{1} << kWeightBits));
-  }
-
-  __device__ bool Contains(const Region& region, float logit, uint32_t id) const {
-    return BinOf(logit) == region.bin &&
-           (region.level == 0 ||
-            OrderOf(logit, id) >> (64 - region.level * kBinBits) == region.prefix);
+    const float weight = Exp2(power) * fmaf(more, 0.6931472F, 1.0F);
+    const bool is_any = power > -(kWeightBits + 2);
+    return __float2ull_rn(is_any ? weight * static_cast<float>(uint64_t{1} << kWeightBits) : 0.0F);
   }
 
   __device__ void ClearHistogram() {
@@ -259,36 +298,52 @@ struct Row {
   }
 
   // Adds the blocks' histograms up in the first block. Each block does a share of the bins.
-  __device__ void AddHistograms(bool with_weights) {
+  __device__ void AddHistograms() {
     cluster.Sync();
-    const int share = kBins / cluster.size();
-    const int end = (cluster.rank() + 1) * share;
+    const int share = (kBins + cluster.size() - 1) / cluster.size();
+    const int end = min((cluster.rank() + 1) * share, kBins);
     for (int bin = cluster.rank() * share + threadIdx.x; bin < end; bin += kThreads) {
       uint32_t count = 0;
       uint64_t weight = 0;
 #pragma unroll  // all loads, which take their time, are on the way at once
       for (int rank = 0; rank < kMaxCluster; ++rank) {
         if (rank < cluster.size()) {
-          count += *cluster.At(rank, &shared.count[bin]);
-          if (with_weights) {
+          if (has_counts) count += *cluster.At(rank, &shared.count[bin]);
+          if (has_weights) {
             weight += *cluster.At(rank, &shared.weight_low[bin]);
             weight += static_cast<uint64_t>(*cluster.At(rank, &shared.weight_high[bin])) << 32;
           }
         }
       }
-      *cluster.At(0, &shared.total_count[bin]) = count;
-      *cluster.At(0, &shared.total_weight[bin]) = weight;
+      if (has_counts) *cluster.At(0, &shared.total_count[bin]) = count;
+      if (has_weights) *cluster.At(0, &shared.total_weight[bin]) = weight;
     }
     cluster.Sync();
   }
 
-  __device__ void AddToBin(uint32_t bin, uint64_t weight) {
-    atomicAdd(&shared.count[bin], 1U);
-    const auto low = static_cast<uint32_t>(weight);
-    const uint32_t old = atomicAdd(&shared.weight_low[bin], low);
-    const uint32_t carry = old + low < old ? 1 : 0;
-    const uint32_t high = static_cast<uint32_t>(weight >> 32) + carry;
-    if (high != 0) atomicAdd(&shared.weight_high[bin], high);
+  // Adds 4 tokens to their bins; one that is not `in` has no weight. Each addition waits for the
+  // low word's old value, which tells whether to carry: four are on their way at once.
+  __device__ __forceinline__ void AddToBins(const bool (&in)[4], const uint32_t (&bin)[4],
+                                            const uint64_t (&weight)[4]) {
+    uint32_t high[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      high[j] = atomicAdd(&shared.weight_low[bin[j]], static_cast<uint32_t>(weight[j]));
+    }
+    if (has_counts) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) atomicAdd(&shared.count[bin[j]], in[j] ? 1U : 0U);
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t carry = high[j] + static_cast<uint32_t>(weight[j]) < high[j] ? 1 : 0;
+      high[j] = static_cast<uint32_t>(weight[j] >> 32) + carry;
+    }
+    if ((high[0] | high[1] | high[2] | high[3]) == 0) return;  // most often
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (high[j] != 0) atomicAdd(&shared.weight_high[bin[j]], high[j]);
+    }
   }
 
   // The histogram of the whole row, and its sums.
@@ -296,19 +351,25 @@ struct Row {
     ClearHistogram();
     uint64_t weights = 0;
     uint64_t likely_weights = 0;
-    for (int i = threadIdx.x; i < n; i += kThreads) {
-      const uint64_t weight = WeightOf(logits[i]);
-      AddToBin(BinOf(logits[i]), weight);
-      weights += weight;
-      if (weight >= min_weight) likely_weights += weight;
-    }
+    bool in[4];
+    uint32_t bin[4];
+    uint64_t weight[4];
+    ForEachQuad(
+        [&](float logit, int j) {
+          in[j] = logit >= -FLT_MAX;
+          bin[j] = BinOf(logit);
+          weight[j] = WeightOf(logit);
+          weights += weight[j];
+          likely_weights += weight[j] >= min_weight ? weight[j] : 0;
+        },
+        [&](int) { AddToBins(in, bin, weight); });
     Sums sums;
     Scan(weights, shared.warp_sums, &sums.weight);
     Scan(likely_weights, shared.warp_sums, &sums.likely);
     if (threadIdx.x < cluster.size()) {
       *cluster.At(threadIdx.x, &shared.sums[cluster.rank()]) = sums;
     }
-    AddHistograms(/*with_weights=*/true);
+    AddHistograms();
     weight_sum = likely = 0;
     for (int rank = 0; rank < cluster.size(); ++rank) {
       weight_sum += shared.sums[rank].weight;
@@ -321,12 +382,29 @@ struct Row {
   __device__ void SplitHistogram(const Region& region) {
     ClearHistogram();
     const int shift = 64 - (region.level + 1) * kBinBits;
-    for (int i = threadIdx.x; i < n; i += kThreads) {
-      if (!Contains(region, logits[i], first_id + i)) continue;
-      const auto bin = static_cast<uint32_t>(OrderOf(logits[i], first_id + i) >> shift);
-      AddToBin(bin % kBins, WeightOf(logits[i]));
-    }
-    AddHistograms(/*with_weights=*/true);
+    bool in[4];
+    uint32_t bin[4];
+    uint64_t weight[4];
+    ForEachQuad(
+        [&](float logit, int j) {
+          in[j] = BinOf(logit) == region.bin;
+          weight[j] = in[j] ? WeightOf(logit) : 0;
+          bin[j] = ~KeyOf(logit);
+        },
+        [&](int i) {
+          bool any = false;
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            const uint64_t order = static_cast<uint64_t>(bin[j]) << 32 | (first_id + i + j);
+            in[j] = in[j] && i + j < n &&
+                    (region.level == 0 || order >> (64 - region.level * kBinBits) == region.prefix);
+            bin[j] = static_cast<uint32_t>(order >> shift) % kBins;
+            if (!in[j]) weight[j] = 0;
+            any |= in[j];
+          }
+          if (any) AddToBins(in, bin, weight);
+        });
+    AddHistograms();
     histogram_is_whole = false;
   }
 
@@ -335,15 +413,27 @@ struct Row {
   __device__ Found FindBin(bool by_count, uint64_t target) {
     if (cluster.rank() == 0) {
       const int bin = 2 * threadIdx.x;
-      const uint64_t count[2] = {shared.total_count[bin], shared.total_count[bin + 1]};
-      const uint64_t weight[2] = {shared.total_weight[bin], shared.total_weight[bin + 1]};
-      uint64_t all_counts;
-      uint64_t all_weights;
-      uint64_t counts = Scan(count[0] + count[1], shared.warp_sums, &all_counts);
-      uint64_t weights = Scan(weight[0] + weight[1], shared.warp_sums, &all_weights);
-      counts -= count[0] + count[1];
-      weights -= weight[0] + weight[1];
-      target = min(target, by_count ? all_counts : all_weights);
+      uint64_t count[2] = {};
+      uint64_t weight[2] = {};
+      uint64_t counts = 0;
+      uint64_t weights = 0;
+      uint64_t all = 0;
+      if (has_counts) {
+        count[0] = shared.total_count[bin];
+        count[1] = shared.total_count[bin + 1];
+        uint64_t all_counts;
+        counts = Scan(count[0] + count[1], shared.warp_sums, &all_counts) - count[0] - count[1];
+        if (by_count) all = all_counts;
+      }
+      if (has_weights) {
+        weight[0] = shared.total_weight[bin];
+        weight[1] = shared.total_weight[bin + 1];
+        uint64_t all_weights;
+        weights =
+            Scan(weight[0] + weight[1], shared.warp_sums, &all_weights) - weight[0] - weight[1];
+        if (!by_count) all = all_weights;
+      }
+      target = min(target, all);
       for (int i = 0; i < 2; ++i) {
         const uint64_t before = by_count ? counts : weights;
         const uint64_t more = by_count ? count[i] : weight[i];
@@ -363,15 +453,49 @@ struct Row {
     return shared.found;
   }
 
-  // Brings the tokens that `wanted` accepts to the first block, and returns how many there are. If
-  // they fit, *order is, in thread i of that block, the i-th best, and ~0 after the last.
+  // Brings the tokens of bins first_bin to last_bin whose order `wanted` accepts to the first
+  // block, and returns how many there are. If they fit, *order is, in thread i of that block, the
+  // i-th best, and ~0 after the last.
   template <typename Wanted>
-  __device__ int Gather(const Wanted& wanted, uint64_t* order) {
-#pragma unroll 4
-    for (int i = threadIdx.x; i < n; i += kThreads) {
-      if (!wanted(logits[i], first_id + i)) continue;
-      const uint32_t at = atomicAdd(cluster.At(0, &shared.n_gathered), 1U);
-      if (at < kMaxSorted) *cluster.At(0, &shared.gathered[at]) = OrderOf(logits[i], first_id + i);
+  __device__ int Gather(int first_bin, int last_bin, const Wanted& wanted, uint64_t* order) {
+    // BinOf(logit) is in the range, without the conversion.
+    const auto first = static_cast<float>(first_bin);
+    const float last =
+        last_bin == kBins - 1 ? INFINITY : nextafterf(static_cast<float>(last_bin + 1), 0.0F);
+    const auto wanted_bins = [&](float logit) {
+      const float x = (best - logit) * bins_per_unit;
+      return x >= first && x <= last;
+    };
+    // First within the block: to count in another's memory takes a microsecond a time.
+    if (threadIdx.x == 0) shared.n_part = 0;
+    __syncthreads();
+    uint32_t hits = 0;
+    float quad[4];
+    ForEachQuad(
+        [&](float logit, int j) {
+          quad[j] = logit;
+          hits |= wanted_bins(logit) ? 1U << j : 0;
+        },
+        [&](int i) {
+          if (hits == 0) return;  // most often
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            if ((hits >> j & 1) == 0 || i + j >= n) continue;
+            const uint64_t order = OrderOf(quad[j], first_id + i + j);
+            if (!wanted(order)) continue;
+            const uint32_t at = atomicAdd(&shared.n_part, 1U);
+            if (at < kMaxSorted) shared.part[at] = order;
+          }
+          hits = 0;
+        });
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      shared.part_begin = atomicAdd(cluster.At(0, &shared.n_gathered), shared.n_part);
+    }
+    __syncthreads();
+    const uint32_t at = shared.part_begin + threadIdx.x;
+    if (threadIdx.x < shared.n_part && at < kMaxSorted) {
+      *cluster.At(0, &shared.gathered[at]) = shared.part[threadIdx.x];
     }
     cluster.Sync();
     const auto n_gathered = static_cast<int>(*cluster.At(0, &shared.n_gathered));
@@ -388,6 +512,8 @@ struct Row {
   __device__ Selected Select(bool by_count, uint64_t target) {
     Region region;
     uint64_t weight_before = 0;
+    uint64_t order = 0;
+    int n_gathered;
     if (!histogram_is_whole) MakeHistogram();
     while (true) {
       const Found found = FindBin(by_count, target);
@@ -398,14 +524,15 @@ struct Row {
       } else {
         region.prefix = region.prefix << kBinBits | found.bin;
       }
+      const auto wanted = [&](uint64_t x) {
+        return region.level == 0 || x >> (64 - region.level * kBinBits) == region.prefix;
+      };
+      n_gathered = Gather(region.bin, region.bin, wanted, &order);
       // The sixth split leaves no more than 16 tokens: they differ in 4 bits of the id.
-      if (found.count <= kMaxSorted) break;
+      if (n_gathered <= kMaxSorted) break;
       SplitHistogram(region);
       ++region.level;
     }
-    uint64_t order = 0;
-    const auto wanted = [&](float logit, uint32_t id) { return Contains(region, logit, id); };
-    const int n_gathered = Gather(wanted, &order);
     if (cluster.rank() == 0) {
       const int i = threadIdx.x;
       const uint64_t weight = i < n_gathered ? WeightOf(LogitOf(order)) : 0;
@@ -428,17 +555,19 @@ struct Row {
   // not fit: there are many equal ones. thread_max: of this thread's logits.
   __device__ bool SampleFromTop(int top_k, bool has_any, float thread_max, float floor,
                                 int32_t* token) {
-    bins_per_unit = kBins / (best - floor);
+    SetBins(kBins / (best - floor));
+    has_counts = true;
+    has_weights = false;
     ClearHistogram();
     if (has_any) atomicAdd(&shared.count[BinOf(thread_max)], 1U);
-    AddHistograms(/*with_weights=*/false);
+    AddHistograms();
     const Found found = FindBin(/*by_count=*/true, top_k);
     // Fewer threads with logits than top_k: then the last bin must do, which has all.
     const bool enough = found.count_before + found.count >= static_cast<uint64_t>(top_k);
     const uint32_t last_bin = enough ? found.bin : kBins - 1;
     uint64_t order = 0;
-    const auto wanted = [&](float logit, uint32_t) { return BinOf(logit) <= last_bin; };
-    const int n_gathered = Gather(wanted, &order);
+    const int n_gathered = Gather(
+        0, last_bin, [](uint64_t) { return true; }, &order);
     if (n_gathered > kMaxSorted) return false;
     if (cluster.rank() != 0) return true;
 
@@ -468,7 +597,9 @@ struct Row {
   __device__ uint32_t SampleFromAll(int top_k, int vocab_size, float min_logit) {
     // Fine enough for the last bin to have next to no weight, and the others few tokens; but no
     // finer than it takes to spread the row over all.
-    bins_per_unit = fmaxf(32 / params.temperature, kBins / (best - min_logit));
+    SetBins(fmaxf(32 / params.temperature, kBins / (best - min_logit)));
+    has_counts = top_k < vocab_size;
+    has_weights = true;
     MakeHistogram();
     uint64_t kept = weight_sum;
     if (top_k < vocab_size) kept = Select(/*by_count=*/true, top_k).weight;
@@ -568,8 +699,8 @@ __device__ Extremes FoldAll(const Cluster& cluster, const Seen& seen, Shared& sh
 
 // Grid: (blocks of a cluster, rows). The dynamic shared memory has a Shared and then, if `staged`,
 // a block's part of the logits.
-__global__ void __launch_bounds__(kThreads, 2)
-    SampleKernel(const SampleArgs args, int part_size, bool staged) {
+template <bool kStaged>
+__global__ void __launch_bounds__(kThreads, 2) SampleKernel(const SampleArgs args, int part_size) {
   extern __shared__ __align__(16) char memory[];
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   const Cluster cluster;
@@ -580,7 +711,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int first = min(cluster.rank() * part_size, args.vocab_size);
   const int n = min(part_size, args.vocab_size - first);
   const float* from = args.logits + static_cast<int64_t>(blockIdx.y) * args.vocab_size + first;
-  float* copy = staged ? reinterpret_cast<float*>(memory + sizeof(Shared)) : nullptr;
+  float* copy = kStaged ? reinterpret_cast<float*>(memory + sizeof(Shared)) : nullptr;
   const bool aligned = reinterpret_cast<uintptr_t>(from) % 16 == 0;
   const Seen seen = ReadLogits(from, n, first, aligned, copy);
   const Extremes extremes = FoldAll(cluster, seen, shared);  // after it, all may read `copy`
@@ -592,23 +723,25 @@ __global__ void __launch_bounds__(kThreads, 2)
     }
     return;
   }
-  const double rate = 1.4426950408889634 / params.temperature;  // log2(e) / temperature
-  const auto rate_high = static_cast<float>(rate);
-  Row row = {.cluster = cluster,
-             .shared = shared,
-             .params = params,
-             .logits = staged ? copy : from,
-             .n = n,
-             .first_id = static_cast<uint32_t>(first),
-             .best = NumberOf(extremes.max_key),
-             .bins_per_unit = 0,
-             .rate_high = rate_high,
-             .rate_low = static_cast<float>(rate - rate_high),
-             .histogram_is_whole = false,
-             .min_weight = static_cast<uint64_t>(
-                 ceil(static_cast<double>(params.min_p) * (uint64_t{1} << kWeightBits))),
-             .weight_sum = 0,
-             .likely = 0};
+  const double rate = 1.4426950408889634 / params.temperature;             // log2(e) / temperature
+  const auto rate_high = static_cast<float>(fmin(rate, double{FLT_MAX}));  // of 0 it must make 0
+  Row<kStaged> row = {.cluster = cluster,
+                      .shared = shared,
+                      .params = params,
+                      .logits = from,
+                      .n = n,
+                      .first_id = static_cast<uint32_t>(first),
+                      .best = NumberOf(extremes.max_key),
+                      .bins_per_unit = 0,
+                      .rate_high = rate_high,
+                      .rate_low = static_cast<float>(fmin(rate - rate_high, double{FLT_MAX})),
+                      .has_counts = false,
+                      .has_weights = false,
+                      .histogram_is_whole = false,
+                      .min_weight = static_cast<uint64_t>(
+                          ceil(static_cast<double>(params.min_p) * (uint64_t{1} << kWeightBits))),
+                      .weight_sum = 0,
+                      .likely = 0};
   const int top_k = params.top_k > 0 ? min(params.top_k, args.vocab_size) : args.vocab_size;
   const bool done = top_k <= kMaxTopK && row.SampleFromTop(top_k, seen.any(), seen.max,
                                                            NumberOf(extremes.floor_key), token);
@@ -642,7 +775,8 @@ void Sample(const SampleArgs& args, cudaStream_t stream) {
   size_t shared_bytes = sizeof(Shared) + part_size * sizeof(float);
   const bool staged = shared_bytes <= room;
   if (!staged) shared_bytes = sizeof(Shared);  // then the logits are read from memory again
-  AIOS_CUDA_CHECK(cudaFuncSetAttribute(SampleKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+  const auto kernel = staged ? SampleKernel<true> : SampleKernel<false>;
+  AIOS_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        static_cast<int>(shared_bytes)));
 
   cudaLaunchAttribute attributes[2] = {};
@@ -657,7 +791,7 @@ void Sample(const SampleArgs& args, cudaStream_t stream) {
   config.stream = stream;
   config.attrs = attributes;
   config.numAttrs = has_clusters ? 2 : 0;
-  AIOS_CUDA_CHECK(cudaLaunchKernelEx(&config, SampleKernel, args, part_size, staged));
+  AIOS_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, args, part_size));
 }
 
 }  // namespace aios::kernels::cuda
