@@ -4,7 +4,6 @@
 #include <array>
 #include <compare>
 #include <queue>
-#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -207,24 +206,17 @@ TrainedBpe TrainBpe(std::string_view text, const BpeTrainerOptions& options,
   trained.n_unique_words = words.unique.size();
 
   PairCounts pairs(words, id_of_byte);
-  // Two ways can lead to one token: "abc" is "ab" + "c" and "a" + "bc". The second is a merge of
-  // its own, but brings no new token. And it can bring back a pair that was merged before it: that
-  // is merged again, by the merge that is there.
-  std::unordered_map<std::string, TokenId> id_of_token;
-  std::set<std::pair<TokenId, TokenId>> merged;
+  // No two merges lead to the same token: where its bytes stand and nothing merges across their
+  // ends, the same merges happen in the same order as at every other such place.
   while (std::ssize(tokens) < options.vocab_size) {
     const auto [count, pair] = pairs.TakeBest();
     if (count < std::max<uint64_t>(options.min_count, 1)) break;
-    std::string joined = tokens[pair.left] + tokens[pair.right];
-    if (joined.size() > kMaxTrainedTokenBytes) continue;
-    const auto next_id = static_cast<TokenId>(tokens.size());
-    const auto [result, is_new] = id_of_token.emplace(joined, next_id);
-    if (is_new) tokens.push_back(std::move(joined));
-    pairs.Merge(pair, result->second);
-    if (merged.emplace(pair.left, pair.right).second) {
-      trained.merges.push_back(
-          {.left = pair.left, .right = pair.right, .result = result->second, .count = count});
-    }
+    if (tokens[pair.left].size() + tokens[pair.right].size() > kMaxTrainedTokenBytes) continue;
+    const auto result = static_cast<TokenId>(tokens.size());
+    tokens.push_back(tokens[pair.left] + tokens[pair.right]);
+    pairs.Merge(pair, result);
+    trained.merges.push_back(
+        {.left = pair.left, .right = pair.right, .result = result, .count = count});
   }
   return trained;
 }
