@@ -152,6 +152,9 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
   } catch (const CLI::CallForHelp& help) {
     app.exit(help);
     std::exit(0);
+  } catch (const CLI::ExtrasError&) {
+    // CLI11 would name all that follows, too, and backwards.
+    throw InputError("{} is no flag of this program (see --help)", Quoted(app.remaining().front()));
   } catch (const CLI::ParseError& error) {
     throw InputError("{} (see --help)", error.what());
   }

@@ -140,6 +140,8 @@ TEST(LessonFlags, ChatIsTheOppositeOfRaw) {
 TEST(LessonFlags, ThatDoNotExistAreErrorsThatNameThem) {
   EXPECT_THAT(ErrorOf({"--nonsense"}), AllOf(HasSubstr("--nonsense"), HasSubstr("--help")));
   EXPECT_THAT(ErrorOf({"stray"}), HasSubstr("stray"));
+  EXPECT_EQ(ErrorOf({"--promt", "Why is the sky blue?"}),
+            "'--promt' is no flag of this program (see --help)");
 }
 
 TEST(LessonFlags, ThatDoNotParseAreErrorsThatNameThem) {
