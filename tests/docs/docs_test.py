@@ -31,9 +31,10 @@ def files():
     """Every file of the workspace, as a path from its root."""
     found = set()
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = [f for f in folders if not f.startswith((".git", "bazel-", "__pycache__"))]
         relative = pathlib.Path(folder).relative_to(ROOT)
-        folders[:] = [f for f in folders if relative / f not in (pathlib.Path("exercises"), pathlib.Path(".dev"))]
+        folders[:] = [f for f in folders if f == ".ci" or not f.startswith((".", "bazel-", "__pycache__"))]
+        if folder == str(ROOT) and "exercises" in folders:  # the reader's own
+            folders.remove("exercises")
         found |= {(relative / name).as_posix() for name in [*names, *folders]}
     return found
 
