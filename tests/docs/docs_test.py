@@ -172,6 +172,22 @@ class DocumentsTest(unittest.TestCase):
         self.assert_none(lambda document, text: ["not in READMES of benchmarks/tables.py"]
                          if "<!-- table " in text and document not in tables.READMES else [])
 
+    def test_glossary_has_the_dimensions_of_the_code(self):
+        names = re.findall(r"^// - (\w+):", (ROOT / "common/tensor/shape.h").read_text(), re.M)
+        self.assertIn("head_dim", names)
+        self.assertEqual([name for name in names if f"\n| `{name}` |" not in self.documents["GLOSSARY.md"]], [])
+
+    def test_glossary_has_the_default_models_numbers(self):
+        row = re.compile(r"^\| `(\w+)` \|.*\| ([0-9,]+) \|$", re.M)
+        said = {name: int(n.replace(",", "")) for name, n in row.findall(self.documents["GLOSSARY.md"])}
+        # A line that the model's own file decides; another test holds it to a run.
+        output = (ROOT / "lessons/02_running_an_llm/expected/output.txt").read_text()
+        line = re.search(r"(\d+) layers, d_model (\d+), (\d+) heads \((\d+) key-value\), vocabulary (\d+)", output)
+        names = ("n_layers", "d_model", "n_heads", "n_kv_heads", "vocab_size")
+        self.assertEqual([said[name] for name in names], [int(number) for number in line.groups()])
+        self.assertEqual(said["q_dim"], said["n_heads"] * said["head_dim"])
+        self.assertEqual(said["kv_dim"], said["n_kv_heads"] * said["head_dim"])
+
     def test_commands_have_a_test(self):
         def missing(document, text):
             lesson = re.match(r"lessons/(\d\d)_\w+/README\.md$", document)
