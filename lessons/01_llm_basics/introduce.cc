@@ -3,9 +3,28 @@
 
 #include "common/base/error.h"
 #include "common/base/utf8.h"
+#include "common/text/bpe.h"
+#include "lessons/01_llm_basics/merge_tree.h"
 #include "lessons/01_llm_basics/show.h"
 
 namespace aios {
+
+namespace {
+
+// How the longest word of the text came together, if the tokenizer is one that merges.
+void PrintLongestWord(const Subject& subject, const Notebook& notebook) {
+  const auto* bpe = dynamic_cast<const BpeTokenizer*>(&subject.tokenizer());
+  if (bpe == nullptr) return;
+  const std::vector<WordTrace> words = bpe->Trace(subject.text());
+  const auto longest =
+      std::ranges::max_element(words, {}, [](const WordTrace& word) { return word.merges.size(); });
+  if (longest == words.end() || longest->merges.empty()) return;
+  notebook.Print("merges   of {}, {} bytes; each with its rank: the lowest comes first\n{}",
+                 Quoted(longest->word), longest->bytes.size(),
+                 MergeTree(*bpe, *longest).Text("           "));
+}
+
+}  // namespace
 
 void Introduce(const Subject& subject, Notebook& notebook) {
   const ModelConfig& config = subject.config();
@@ -23,7 +42,7 @@ void Introduce(const Subject& subject, Notebook& notebook) {
     notebook.Print(" {} {}", subject.NameOf(token), token);
   }
   notebook.Print("{}\n", subject.n_tokens() > kMaxShown ? " ..." : "");
-  if (!notebook.in_full()) notebook.Print("more     --show tokenizer shows how it is cut\n");
+  if (!notebook.in_full()) PrintLongestWord(subject, notebook);
 
   Json& report = notebook.report();
   report["model"] = {{"name", ReplaceInvalidUtf8(config.name)},

@@ -69,8 +69,9 @@ Flags ParseFlags(int argc, char** argv) {
   path("--file", tokenizer.file, "A file with the text to look at")->excludes(text);
   number("--layer", flags.attention.layer, "Whose attention weights to show, counted from 0");
   number("--head", flags.attention.head, "Which head of that layer, counted from 0");
-  path("--svg", tokenizer.svg,
-       "Draw attention's weights or the tokenizer's merges into this file, or both into a folder");
+  path(
+      "--svg", tokenizer.svg,
+      "Draw attention's weights or the tokenizer's merges: FILE.svg, or a folder for all pictures");
   path("--train", tokenizer.train, "tokenizer: train a vocabulary from this text");
   number("--vocab-size", tokenizer.vocab_size, "tokenizer: how large it becomes");
   path("--sentencepiece", tokenizer.sentencepiece, "tokenizer: a SentencePiece .model to show");
@@ -87,13 +88,16 @@ Flags ParseFlags(int argc, char** argv) {
   }
 
   if (tokenizer.model.empty()) tokenizer.model = DefaultModel(argv[0]);
-  if (std::filesystem::is_directory(tokenizer.svg)) {
-    flags.attention.svg = tokenizer.svg + "/attention.svg";
-  } else if (!tokenizer.svg.empty() && flags.Shows("attention")) {
-    if (flags.Shows("tokenizer") && !flags.show.empty())
+  if (!tokenizer.svg.empty() && flags.Shows("attention")) {
+    flags.attention.svg = tokenizer.svg;
+    if (std::filesystem::path(tokenizer.svg).extension() != ".svg") {
+      std::error_code error;  // what is wrong is found when the picture is to be written
+      std::filesystem::create_directories(tokenizer.svg, error);
+      flags.attention.svg += "/attention.svg";
+    } else if (flags.Shows("tokenizer") && !flags.show.empty()) {
       throw InputError("--svg {}: is no folder, and there are several pictures",
                        Quoted(tokenizer.svg));
-    flags.attention.svg = tokenizer.svg;
+    }
   }
   return flags;
 }

@@ -89,27 +89,39 @@ void ByHand(Notebook& notebook) {
   notebook.AddCheck("attention by hand is the kernel's", error < 1e-5, "3 tokens, 2 heads");
 }
 
-// What a head looks at, over the tokens of a text but its first, which has no choice.
-struct Habits {
-  double first = 0;     // mean weight on the first token: the "attention sink"
-  double previous = 0;  // on the token just before
-  double self = 0;
-};
+// What a head looks at: the mean weight that the tokens put there (but for the first one, which has
+// no choice).
+enum Habit : uint8_t { kFirst, kBefore, kItself, kAfterSame, kNumHabits };
+constexpr std::array<const char*, kNumHabits> kHabitNames = {
+    "the first token", "the token before", "itself", "what came after the same token"};
+using Habits = std::array<double, kNumHabits>;
 
 // One head's weights: [n_tokens, n_tokens].
 std::span<const float> WeightsOf(const LayerTrace& layer, int64_t head, int64_t n_heads) {
   return RowOf(layer.attn_weights, head, n_heads);
 }
 
-Habits HabitsOf(std::span<const float> weights, int64_t n) {
-  Habits habits;
+Habits HabitsOf(std::span<const float> weights, std::span<const TokenId> tokens) {
+  const auto n = static_cast<int64_t>(tokens.size());
+  Habits sums = {};
+  int64_t n_repeated = 0;  // tokens that stood in the text before
   for (int64_t t = 1; t < n; ++t) {
-    habits.first += weights[t * n];
-    habits.previous += weights[t * n + t - 1];
-    habits.self += weights[t * n + t];
+    const std::span<const float> row = weights.subspan(t * n, n);
+    sums[kFirst] += row[0];
+    sums[kBefore] += row[t - 1];
+    sums[kItself] += row[t];
+    for (int64_t same = t - 2; same >= 0; --same) {
+      if (tokens[same] != tokens[t]) continue;
+      sums[kAfterSame] += row[same + 1];
+      ++n_repeated;
+      break;
+    }
   }
-  const auto rows = static_cast<double>(std::max<int64_t>(1, n - 1));
-  return {habits.first / rows, habits.previous / rows, habits.self / rows};
+  for (int habit = 0; habit < kNumHabits; ++habit) {
+    const int64_t rows = habit == kAfterSame ? n_repeated : n - 1;
+    sums[habit] /= static_cast<double>(std::max<int64_t>(1, rows));
+  }
+  return sums;
 }
 
 // The head that looks most at the token before it, within what the flags leave open. A head that
@@ -122,9 +134,8 @@ std::pair<int64_t, int64_t> Chosen(Subject& subject, const AttentionOptions& opt
     if (options.layer >= 0 && layer != options.layer) continue;
     for (int64_t head = 0; head < config.n_heads; ++head) {
       if (options.head >= 0 && head != options.head) continue;
-      const double previous =
-          HabitsOf(WeightsOf(subject.layers()[layer], head, config.n_heads), subject.n_tokens())
-              .previous;
+      const double previous = HabitsOf(WeightsOf(subject.layers()[layer], head, config.n_heads),
+                                       subject.tokens())[kBefore];
       if (previous > most + 1e-6) {
         most = previous;
         chosen = {layer, head};
@@ -132,6 +143,42 @@ std::pair<int64_t, int64_t> Chosen(Subject& subject, const AttentionOptions& opt
     }
   }
   return chosen;
+}
+
+// What the heads of one layer look at, and of all layers the head that does each the most.
+void PrintHabits(Subject& subject, Notebook& notebook, int64_t of_layer) {
+  const ModelConfig& config = subject.config();
+  notebook.Print("heads    of layer {}: mean weight on\n            head", of_layer);
+  for (const char* name : kHabitNames) notebook.Print("  {}", name);
+  notebook.Print("\n");
+  struct Most {
+    double weight = -1;
+    int64_t layer = 0;
+    int64_t head = 0;
+  };
+  std::array<Most, kNumHabits> most;
+  for (int64_t layer = 0; layer < config.n_layers; ++layer) {
+    for (int64_t head = 0; head < config.n_heads; ++head) {
+      const Habits habits =
+          HabitsOf(WeightsOf(subject.layers()[layer], head, config.n_heads), subject.tokens());
+      for (int i = 0; i < kNumHabits; ++i) {
+        if (habits[i] > most[i].weight) most[i] = {habits[i], layer, head};
+      }
+      if (layer != of_layer) continue;
+      notebook.Print("           {:5}", head);
+      for (int i = 0; i < kNumHabits; ++i) {
+        notebook.Print("  {:{}.1f}%", 100 * habits[i], std::string_view(kHabitNames[i]).size() - 1);
+      }
+      notebook.Print("\n");
+    }
+  }
+  for (int i = 0; i < kNumHabits; ++i) {
+    if (most[i].weight <= 0) continue;  // no token stands in the text twice
+    notebook.Print("most     on {}: layer {}, head {}: {:.1f}%\n", kHabitNames[i], most[i].layer,
+                   most[i].head, 100 * most[i].weight);
+    notebook.Figures("attention")["most"].push_back(
+        {kHabitNames[i], most[i].layer, most[i].head, most[i].weight});
+  }
 }
 
 // Every row of every head adds up to one, and looks at no later token.
@@ -202,20 +249,14 @@ void ShowAttention(Subject& subject, Notebook& notebook, const AttentionOptions&
         std::vector<float>(weights.begin() + t * n, weights.begin() + (t + 1) * n));
   }
   if (notebook.in_full()) {
-    notebook.Print("heads    of layer {}: mean weight on\n", layer);
-    notebook.Print("            head  first token  token before  itself\n");
-    for (int64_t h = 0; h < config.n_heads; ++h) {
-      const auto [first, previous, self] =
-          HabitsOf(WeightsOf(subject.layers()[layer], h, config.n_heads), n);
-      notebook.Print("           {:5}  {:10.1f}%  {:11.1f}%  {:5.1f}%\n", h, 100 * first,
-                     100 * previous, 100 * self);
-    }
+    PrintHabits(subject, notebook, layer);
   }
   notebook.Print("sink     mean weight of a layer's heads on the first token\n          ");
   for (const int64_t l : ShownRows(config.n_layers, notebook.in_full())) {
     double first = 0;
     for (int64_t h = 0; h < config.n_heads; ++h) {
-      first += HabitsOf(WeightsOf(subject.layers()[l], h, config.n_heads), n).first;
+      first +=
+          HabitsOf(WeightsOf(subject.layers()[l], h, config.n_heads), subject.tokens())[kFirst];
     }
     first /= static_cast<double>(config.n_heads);
     figures["sink"].push_back({l, first});

@@ -27,6 +27,7 @@ class Subject {
 
   const Model& model() const { return model_; }
   const ModelConfig& config() const { return model_.config(); }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
   const std::string& text() const { return text_; }
   const std::vector<TokenId>& tokens() const { return tokens_; }
   int64_t n_tokens() const { return static_cast<int64_t>(tokens_.size()); }
