@@ -83,7 +83,8 @@ def lessons():
     moved = kernels["moved"]
     first, top = (ladder_row("gemm", "4096 x 4096 x 4096", level) for level in (1, -1))
     numbers = {
-        "00": f"predicts at most {limit:.0f} tokens/s for lesson 02, which reaches {100 * reached:.0f}% of it",
+        "00": f"predicts at most {limit:.0f} tokens/s for lesson 02, which reaches "
+              f"{100 * reached:.0f}% of it",
         "01": f"English to tokens: {english['mb_per_s']['aios']:.0f} MB/s, "
               f"{english['times_tiktoken']:.1f} times tiktoken",
         "02": f"tokens from one prompt: {running['moved']['before']:.0f} to {running['moved']['after']:.0f}, "
@@ -188,30 +189,33 @@ def gemm_goal():
     first, top = (ladder_row("gemm", "4096 x 4096 x 4096", level) for level in (1, -1))
     return sentences(
         f"You will have seen a matrix product go from {first['rate'] * 1e-12:.1f} to "
-        f"{top['rate'] * 1e-12:.0f} TFLOP/s in {top['level']} steps, one idea each. Without a GPU you see the "
-        "same in five steps on your CPU.")
+        f"{top['rate'] * 1e-12:.0f} TFLOP/s in {top['level']} steps, one idea each. Without a GPU "
+        "you see the same in five steps on your CPU.")
 
 
 def gemm_text():
     limits = result("ladder_gemm")
     tops = [r["of_library"] for r in limits["rows"] if r["level"] == 8]
     return sentences(
-        f"The top has {percent(min(tops))} to {percent(max(tops))} of cuBLASLt at these sizes. As limits of this "
-        f"run the harness measured {limits['read_bytes_s'] * 1e-12:.2f} TB/s and {limits['gemm_flop_s'] * 1e-12:.0f} "
-        "TFLOP/s: less than the figures of *Predict*, which are the highest that we have seen on an H200.")
+        f"The top has {percent(min(tops))} to {percent(max(tops))} of cuBLASLt at these sizes. As "
+        f"limits of this run the harness measured {limits['read_bytes_s'] * 1e-12:.2f} TB/s and "
+        f"{limits['gemm_flop_s'] * 1e-12:.0f} TFLOP/s: less than the figures of *Predict*, which are "
+        "the highest that we have seen on an H200.")
 
 
 def gemv_text():
-    third, fourth, ours, library = (ladder_row("gemv", "28672 x 4096", level) for level in (3, 4, -1, 0))
+    third, fourth, ours, library = (ladder_row("gemv", "28672 x 4096", level)
+                                    for level in (3, 4, -1, 0))
     small = ladder_row("gemv", "2048 x 2048", -1)
     return sentences(
         f"Two different diseases. The large matrix ({ours['bytes'] * 1e-6:.0f} MB, "
         f"{ours['seconds'] * 1e6:.0f} us) needs bytes on the way, and has them from level 3 on "
         f"({of_limit(third)} of the limit; level 4 {of_limit(fourth)}); cuBLASLt is "
         f"{percent(library['rate'] / ours['rate'] - 1)} ahead of the engine's. The small one "
-        f"({small['bytes'] * 1e-6:.1f} MB) would take {small['bytes'] / small['limit'] * 1e6:.1f} us, which is "
-        "about what lies between the last load of one kernel and the first of the next; only starting early "
-        f"(level 5) helps, and {percent(1 - small['rate'] / small['limit'])} of the limit is still lost.")
+        f"({small['bytes'] * 1e-6:.1f} MB) would take {small['bytes'] / small['limit'] * 1e6:.1f} "
+        "us, which is about what lies between the last load of one kernel and the first of the next; "
+        "only starting early (level 5) helps, and "
+        f"{percent(1 - small['rate'] / small['limit'])} of the limit is still lost.")
 
 
 def attention_text():
@@ -223,10 +227,10 @@ def attention_text():
               for r in measured["decode"] if r["head_dim"] == 128}
     return sentences(
         "Keys in pages of 16 are 8 copies a tile where one would do: at 8,192 tokens "
-        f"{pages[16]:.0f} TFLOP/s, against {pages[64]:.0f} in pages of 64. And decoding is another kernel "
-        "altogether: one query has no tile, so that the keys are split among blocks. 64 texts of 8,192 tokens "
-        f"read {decode[64, 8192]} of the read stream, one text of 8,192 reads {decode[1, 8192]}, and one of "
-        f"1,024 only {decode[1, 1024]}, for lack of work.")
+        f"{pages[16]:.0f} TFLOP/s, against {pages[64]:.0f} in pages of 64. And decoding is another "
+        "kernel altogether: one query has no tile, so that the keys are split among blocks. 64 texts "
+        f"of 8,192 tokens read {decode[64, 8192]} of the read stream, one text of 8,192 reads "
+        f"{decode[1, 8192]}, and one of 1,024 only {decode[1, 1024]}, for lack of work.")
 
 
 def ladder_gemv():

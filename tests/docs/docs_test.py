@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Holds every *.md of the repository to what is there: links, anchors, paths, targets, tables.
 
-Commands and their output are held by a readme_test of each document (//tests/lessons:readme_test.bzl),
-which must exist; this test looks at the names.
+Commands and their output are held by a readme_test of each document, which must exist
+(//tests/lessons:readme_test.bzl); this test looks at the names.
 """
 
 import os
@@ -32,7 +32,8 @@ def files():
     found = set()
     for folder, folders, names in os.walk(ROOT):
         relative = pathlib.Path(folder).relative_to(ROOT)
-        folders[:] = [f for f in folders if f == ".ci" or not f.startswith((".", "bazel-", "__pycache__"))]
+        folders[:] = [name for name in folders
+                      if name == ".ci" or not name.startswith((".", "bazel-", "__pycache__"))]
         if folder == str(ROOT) and "exercises" in folders:  # the reader's own
             folders.remove("exercises")
         found |= {(relative / name).as_posix() for name in [*names, *folders]}
@@ -161,28 +162,34 @@ class DocumentsTest(unittest.TestCase):
 
     def test_configs_exist(self):
         bazelrc = (ROOT / ".bazelrc").read_text()
-        self.assert_none(lambda _, text: [config for config in re.findall(r"--config[= ](\w+)", text)
-                                          if f"build:{config} " not in bazelrc])
+        self.assert_none(lambda _, text: [
+            config for config in re.findall(r"--config[= ](\w+)", text)
+            if f"build:{config} " not in bazelrc])
 
     def test_scripts_in_commands_exist(self):
-        self.assert_none(lambda document, text: [script for script in re.findall(r"\bpython3 ([\w./]+)", text)
-                                                 if not exists(script, document)])
+        self.assert_none(lambda document, text: [
+            script for script in re.findall(r"\bpython3 ([\w./]+)", text)
+            if not exists(script, document)])
 
     def test_tables_are_generated(self):
         self.assert_none(lambda document, text: ["not in READMES of benchmarks/tables.py"]
                          if "<!-- table " in text and document not in tables.READMES else [])
 
     def test_glossary_has_the_dimensions_of_the_code(self):
-        names = re.findall(r"^  int64_t (\w+)(?: = 0;|\(\) const)", (ROOT / "common/model/config.h").read_text(), re.M)
+        config = (ROOT / "common/model/config.h").read_text()
+        names = re.findall(r"^  int64_t (\w+)(?: = 0;|\(\) const)", config, re.M)
         self.assertLessEqual({"head_dim", "kv_dim"}, set(names))
-        self.assertEqual([name for name in names if f"\n| `{name}` |" not in self.documents["GLOSSARY.md"]], [])
+        glossary = self.documents["GLOSSARY.md"]
+        self.assertEqual([name for name in names if f"\n| `{name}` |" not in glossary], [])
 
     def test_glossary_has_the_default_models_numbers(self):
         row = re.compile(r"^\| `(\w+)` \|.*\| ([0-9,]+) \|$", re.M)
-        said = {name: int(n.replace(",", "")) for name, n in row.findall(self.documents["GLOSSARY.md"])}
+        said = {name: int(number.replace(",", ""))
+                for name, number in row.findall(self.documents["GLOSSARY.md"])}
         # A line that the model's own file decides; another test holds it to a run.
         output = (ROOT / "lessons/02_running_an_llm/expected/output.txt").read_text()
-        line = re.search(r"(\d+) layers, d_model (\d+), (\d+) heads \((\d+) key-value\), vocabulary (\d+)", output)
+        line = re.search(r"(\d+) layers, d_model (\d+), (\d+) heads \((\d+) key-value\), "
+                         r"vocabulary (\d+)", output)
         names = ("n_layers", "d_model", "n_heads", "n_kv_heads", "vocab_size")
         self.assertEqual([said[name] for name in names], [int(number) for number in line.groups()])
         self.assertEqual(said["q_dim"], said["n_heads"] * said["head_dim"])

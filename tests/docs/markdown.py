@@ -1,4 +1,4 @@
-"""Reads what the project's texts are made of: sections, code blocks, commands, links, paths, targets."""
+"""Reads what the project's texts are made of: code blocks, commands, links, paths, targets."""
 
 import collections
 import re
@@ -88,7 +88,9 @@ def flags(words):
 
 def label(target):
     """//a/b as //a/b:b"""
-    return target if ":" in target or target.endswith("...") else f"{target}:{target.split('/')[-1]}"
+    if ":" in target or target.endswith("..."):
+        return target
+    return f"{target}:{target.split('/')[-1]}"
 
 
 def links(text):
@@ -99,7 +101,8 @@ def links(text):
 def anchors(text):
     """What #... may name: GitHub's way to turn a heading into an id."""
     found = set()
-    for heading in re.findall(r"^#+ +(.*)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M):
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    for heading in re.findall(r"^#+ +(.*)$", prose, re.M):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
         anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
         n = 0
@@ -111,7 +114,8 @@ def anchors(text):
 
 def targets(text):
     """Every Bazel target or pattern that the text names."""
-    return re.findall(r"(?<![:\w/@])//(?:[a-z0-9][\w./-]*)?(?::[\w.-]+)?(?<![.:/])(?:/?\.\.\.)?", text)
+    return re.findall(
+        r"(?<![:\w/@])//(?:[a-z0-9][\w./-]*)?(?::[\w.-]+)?(?<![.:/])(?:/?\.\.\.)?", text)
 
 
 def braces(path):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Holds a document to its programs: what it says to type works, and prints what it says.
 
-    readme_test.py DOCUMENT --program LABEL=PATH ... [--figures REGEX] [--words REGEX] [--maybe REGEX]
-                   [--with FLAG] [--shorten FLAG=VALUE] [--not-run REGEX]
+    readme_test.py DOCUMENT --program LABEL=PATH ... [--figures REGEX] [--words REGEX]
+                   [--maybe REGEX] [--with FLAG] [--shorten FLAG=VALUE] [--not-run REGEX]
 
 Bazel calls it, see readme_test.bzl, with the programs that the document's commands name. It checks:
 
@@ -10,19 +10,19 @@ Bazel calls it, see readme_test.bzl, with the programs that the document's comma
    backticks, passes only flags that its program's --help lists; each `--flag` between backticks is
    known to one of the programs, or to Bazel. (Paths, links and targets: //tests/docs:docs_test.)
 2. *Output.* The first code block under "Expected output" is what the first command under "Run"
-   prints; a block right below the line <!-- output --> is what the last command above it prints. If there is
-   expected/output.txt beside the document, the block is that file, word for word.
+   prints; a block right below the line <!-- output --> is what the last command above it prints. If
+   there is expected/output.txt beside the document, the block is that file, word for word.
 3. *Running.* Every other command in a code block, if its program is given and no word of it is in
    capitals (FILE), runs and exits with 0, with the flags of --shorten that its program has, so that
-   it takes seconds. One that asks for --backend cuda may instead exit with 2 and say that there is no
-   GPU. Commands that --not-run matches are only checked as in 1.
+   it takes seconds. One that asks for --backend cuda may instead exit with 2 and say that there is
+   no GPU. Commands that --not-run matches are only checked as in 1.
 
 How output is compared: line by line, exactly, but for
-    --figures REGEX  lines that match it, at their start: numbers are any numbers, GB/s any size of unit
+    --figures REGEX  lines that match it, at their start: numbers are any numbers, GB/s may be MB/s
     --words REGEX    lines that match it, at their start: what follows the match is anything
     --maybe REGEX    lines that match it, at their start, may be there or not, on either side
-and in the document, a line that ends with "..." is the beginning of a line, and one that is only "..."
-any number of lines. The lines that all lessons print (common/engine/lesson.cc) are known: see REPORT.
+and in the document, a line that ends with "..." is the beginning of a line, and one that is only
+"..." any number of lines. What all lessons print (common/engine/lesson.cc) is known: see REPORT.
 """
 
 import argparse
@@ -45,7 +45,8 @@ REPORT = {
     "figures": [r"memory ", r"price ", r"before ", r"after ", r"roofline ", r"moved "],
 }
 
-NUMBER = re.compile(r" *[-+]?[0-9][0-9,]*(\.[0-9]+)?(e[-+]?[0-9]+)?( ?[kKMGTmun](?=B\b|B/s|FLOP|s\b))?")
+NUMBER = re.compile(r" *[-+]?[0-9][0-9,]*(\.[0-9]+)?(e[-+]?[0-9]+)?"
+                    r"( ?[kKMGTmun](?=B\b|FLOP|s\b))?")
 
 # Bazel's own, where they stand alone in a sentence; configs are checked by //tests/docs:docs_test.
 OF_BAZEL = {"--config", "--yes"}
@@ -73,10 +74,11 @@ def program_of(command):
 
 
 def help_of(program):
-    """Its --help; of a source file, the text. (For programs that only machines with CUDA can build.)"""
+    """Its --help; of a source file, the text: only machines with CUDA can build some programs."""
     if not os.access(program, os.X_OK):
         return program.read_text()
-    run = subprocess.run([program, "--help"], capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run([program, "--help"], capture_output=True, text=True, check=False,
+                         timeout=60)
     return run.stdout + run.stderr
 
 
@@ -138,15 +140,16 @@ def same(shown, printed):
 def outputs():
     """(command, what the document says that it prints)"""
     found = []
+    blocks = markdown.code_blocks(TEXT)
     under_run = [c for c in COMMANDS if c.is_block and c.heading == "Run" and program_of(c)]
-    for block in markdown.code_blocks(TEXT):
-        shown = "\n".join(block.lines)
-        if block.marker == "output":
-            above = TEXT[:TEXT.index("<!-- output -->")]
-            found.append(([c for c in markdown.commands(above) if program_of(c)][-1], shown))
-        elif block.heading == "Expected output" and "Expected output" not in (h for _, _, h in found):
-            found.append((under_run[0], shown, block.heading))
-    return [(command, shown) for command, shown, *_ in found]
+    expected = [block for block in blocks if block.heading == "Expected output"]
+    if expected:
+        found.append((under_run[0], "\n".join(expected[0].lines)))
+    above = TEXT.split("<!-- output -->\n")
+    for i, block in enumerate(block for block in blocks if block.marker == "output"):
+        commands = markdown.commands("".join(above[:i + 1]))
+        found.append(([c for c in commands if program_of(c)][-1], "\n".join(block.lines)))
+    return found
 
 
 class ReadmeTest(unittest.TestCase):
@@ -167,8 +170,8 @@ class ReadmeTest(unittest.TestCase):
                 continue
             for flag in markdown.flags(span.split()):
                 with self.subTest(span=span):
-                    self.assertTrue(flag in OF_BAZEL or any(knows(p, flag) for p in PROGRAMS.values()),
-                                    f"no program has {flag}")
+                    known = flag in OF_BAZEL or any(knows(p, flag) for p in PROGRAMS.values())
+                    self.assertTrue(known, f"no program has {flag}")
 
     def test_output_is_what_the_program_prints(self):
         for command, shown in outputs():
@@ -176,8 +179,9 @@ class ReadmeTest(unittest.TestCase):
                 run = start(command, command.argv + getattr(ARGUMENTS, "with"), folder)
                 self.assertEqual((run.returncode, run.stderr), (0, ""))
                 if not same(masked(shown), masked(run.stdout)):
-                    self.fail("\n".join(difflib.unified_diff(
-                        masked(shown), masked(run.stdout), "the document", "the program", lineterm="")))
+                    diff = difflib.unified_diff(masked(shown), masked(run.stdout),
+                                                "the document", "the program", lineterm="")
+                    self.fail("\n".join(diff))
 
     def test_document_shows_the_expected_output(self):
         expected = ARGUMENTS.document.parent / "expected" / "output.txt"
@@ -208,7 +212,8 @@ class ComparisonTest(unittest.TestCase):
     """The comparison itself: it must be able to fail."""
 
     def test_figures_of_measured_lines_are_any(self):
-        self.assertEqual(masked("moved    1.5 GB/s -> 20 us (2x)"), masked("moved    200 MB/s -> 3 ms (15x)"))
+        self.assertEqual(masked("moved    1.5 GB/s -> 20 us (2x)"),
+                         masked("moved    200 MB/s -> 3 ms (15x)"))
         self.assertNotEqual(masked("moved    1 -> 2"), masked("moved    1 => 2"))
 
     def test_figures_of_other_lines_are_not(self):
