@@ -18,12 +18,13 @@ std::string Scaled(double n, std::string_view unit) {
   constexpr std::array<std::string_view, 7> kPrefixes = {"", "k", "M", "G", "T", "P", "E"};
   size_t i = 0;
   for (; std::abs(n) >= 999.95 && i + 1 < kPrefixes.size(); ++i) n /= 1000;
-  return fmt::format("{:.{}f} {}{}", n, i == 0 ? 0 : 1, kPrefixes[i], unit);
+  const int decimals = i == 0 ? 0 : std::abs(n) < 9.995 ? 2 : 1;
+  return fmt::format("{:.{}f} {}{}", n, decimals, kPrefixes[i], unit);
 }
 
 }  // namespace
 
-std::string Bytes(double n) { return Scaled(n, n < 999.95 ? "bytes" : "B"); }
+std::string Bytes(double n) { return Scaled(n, std::abs(n) < 999.95 ? "bytes" : "B"); }
 std::string BytesPerSecond(double n) { return Scaled(n, "B/s"); }
 std::string Flops(double n) { return Scaled(n, "FLOP"); }
 std::string FlopsPerSecond(double n) { return Scaled(n, "FLOP/s"); }
