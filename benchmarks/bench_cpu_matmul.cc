@@ -145,6 +145,8 @@ void ReadMemory(benchmark::State& state) {
   typedef float Vector __attribute__((vector_size(64)));
   Vector sums[kSums] = {}, a = {}, b = {};
   a += 1.0000001F, b += 0.1F;
+  // Different sums, or the compiler sees that one is enough.
+  for (int j = 0; j < kSums; ++j) sums[j] += static_cast<float>(j);
   for (int64_t i = 0; i < n; ++i) {
 #pragma GCC unroll 12
     for (int j = 0; j < kSums; ++j) sums[j] = sums[j] * a + b;

@@ -32,6 +32,11 @@ inline constexpr int64_t kScalesAhead = 4;
 // there too.
 inline constexpr int64_t kPrefetchBytes = 2048;
 
+// What is asked for comes into use a tile later. Where a tile and its x leave no room for that in
+// the first-level cache, it goes to the second: in the first it would be pushed out before its use,
+// or push out what is in use (d_in = 4096 of BF16 read memory at half the speed so).
+inline constexpr int64_t kFirstLevelBytes = 32 << 10;
+
 // ---- Sums of lanes -----------------------------------------------------------------------------
 
 #if HWY_TARGET != HWY_SCALAR
@@ -81,6 +86,18 @@ HWY_INLINE void AddStep(const Step (&w)[kOuts], const float* const (&x)[kRows], 
   }
 }
 
+// The level is part of the instruction: hence the branch.
+template <int kBytes>
+HWY_INLINE void Prefetch(const char* bytes, bool to_first_level) {
+  if (to_first_level) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(bytes + i, 0, 3);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(bytes + i, 0, 2);
+  }
+}
+
 // acc += the products of n_blocks blocks. With kPrefetch, the four rows w lie one after another,
 // and so do those of the next tile.
 template <class Block, int kRows, bool kPrefetch>
@@ -92,6 +109,10 @@ HWY_INLINE void AddBlocks(const Block* const (&w)[kOuts], int64_t n_blocks,
   constexpr int kScales = Format::kScales;
   [[maybe_unused]] float scales[kOuts][kScales > 0 ? kChunk * kScales : 1];
   [[maybe_unused]] const char* ahead = reinterpret_cast<const char*>(w[kOuts - 1]) + kPrefetchBytes;
+  [[maybe_unused]] const bool to_first_level =
+      n_blocks *
+          static_cast<int64_t>(kOuts * sizeof(Block) + kRows * Format::kNumbers * sizeof(float)) <=
+      kFirstLevelBytes - kPrefetchBytes;
   for (int64_t first = 0; first < n_blocks; first += kChunk) {
     const int64_t last = std::min(first + kChunk, n_blocks);
     if constexpr (kScales > 0) {
@@ -104,15 +125,13 @@ HWY_INLINE void AddBlocks(const Block* const (&w)[kOuts], int64_t n_blocks,
     }
     for (int64_t b = first; b < last; ++b) {
       if constexpr (kPrefetch) {
-#pragma GCC unroll 16
-        for (int i = 0; i < static_cast<int>(sizeof(Block)) * kOuts; i += 64) {
-          __builtin_prefetch(ahead + i);
-        }
+        Prefetch<sizeof(Block) * kOuts>(ahead, to_first_level);
         ahead += sizeof(Block) * kOuts;
       }
+      // The steps are unrolled, so that a step's place in its block, and with it every shift, is a
+      // constant.
       const float* at[kOuts];
       for (int o = 0; o < kOuts; ++o) at[o] = scales[o] + (b - first) * kScales;
-      // Unrolled, so that a step's place in its block, and with it every shift, is a constant.
 #pragma GCC unroll 8
       for (int s = 0; s < Format::kNumbers / kStep; ++s) {
         const Step steps[kOuts] = {
