@@ -64,14 +64,16 @@ Json ShowLanguages(const Tokenizer& tokenizer, const std::string& svg, std::FILE
                     .n_tokens = tokenizer.Encode(text, SpecialTokens::kAsText).size()});
   }
   fmt::print(out, "\nlanguages  the same two sentences, in the model's vocabulary\n");
-  fmt::print(out, "  {:<9} {:>5} {:>6} {:>7} {:>12}\n", "", "chars", "bytes", "tokens",
-             "bytes/token");
+  fmt::print(out, "  {:<9} {:>5} {:>6} {:>7} {:>9} {:>12}\n", "", "chars", "bytes", "tokens",
+             "x English", "bytes/token");
   Json report = Json::array();
   for (const Row& row : rows) {
     std::string bar;
     for (double at = 0.125; at < row.BytesPerToken(); at += 0.25) bar += "█";
-    fmt::print(out, "  {:<9} {:>5} {:>6} {:>7} {:>12.2f}  {}\n", row.language, row.n_chars,
-               row.n_bytes, row.n_tokens, row.BytesPerToken(), bar);
+    fmt::print(out, "  {:<9} {:>5} {:>6} {:>7} {:>9.1f} {:>12.2f}  {}\n", row.language, row.n_chars,
+               row.n_bytes, row.n_tokens,
+               static_cast<double>(row.n_tokens) / static_cast<double>(rows[0].n_tokens),
+               row.BytesPerToken(), bar);
     report.push_back({{"language", row.language},
                       {"chars", row.n_chars},
                       {"bytes", row.n_bytes},

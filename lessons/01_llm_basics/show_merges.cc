@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kMaxWordsInDetail = 4;
 constexpr size_t kMaxBytesInDetail = 24;
 constexpr size_t kMaxWordsListed = 60;
+constexpr size_t kMaxBytesQuoted = 400;
 
 void PrintSteps(const BpeTokenizer& tokenizer, const WordTrace& word, std::FILE* out) {
   std::vector<std::string> tokens;
@@ -55,7 +56,7 @@ std::vector<WordTrace> WordsInDetail(const std::vector<WordTrace>& words) {
 Json ShowMerges(const BpeTokenizer& tokenizer, const std::string& text, const std::string& svg,
                 std::FILE* out) {
   const std::vector<WordTrace> words = tokenizer.Trace(text);
-  fmt::print(out, "text       {}\n", text.size() <= 400 ? text : text.substr(0, 0) + "(long)");
+  if (text.size() <= kMaxBytesQuoted) fmt::print(out, "text       {}\n", text);
   fmt::print(out, "bytes      {}, of {} characters\n", text.size(),
              std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 
@@ -102,28 +103,28 @@ Json ShowMerges(const BpeTokenizer& tokenizer, const std::string& text, const st
 Json ShowSurprises(const Tokenizer& tokenizer, std::FILE* out) {
   struct Surprise {
     const char* text;
-    const char* why;
+    const char* what;
   };
   constexpr Surprise kSurprises[] = {
       {"token", "a word"},
-      {" token", "with its space: another token, not one more"},
-      {"Token", "a capital: yet another"},
-      {"TOKEN", "capitals are rarer, so they fall apart"},
-      {"2024", "digits"},
-      {"🚀", "one character, several tokens: none is a character"},
+      {" token", "the same with the space before it: other tokens, not one more"},
+      {"Token", "with a capital: others again"},
+      {"2024", "a number: are digits alone, or in groups?"},
+      {"strawberry", "who sees no letters finds it hard to count them"},
+      {"🚀", "one character of four bytes"},
       {"你好", "two characters of three bytes each"},
-      {"    return", "spaces gather, and the last one leads the word"},
+      {"    return", "an indented line of code"},
   };
   fmt::print(out, "\nsurprises\n");
   Json report = Json::array();
-  for (const auto& [text, why] : kSurprises) {
+  for (const auto& [text, what] : kSurprises) {
     const std::vector<TokenId> ids = tokenizer.Encode(text, SpecialTokens::kAsText);
     std::vector<std::string> tokens;
     for (const TokenId id : ids) {
       tokens.push_back(fmt::format("{} {}", LettersOf(tokenizer, id), id));
     }
     fmt::print(out, "  {:<12} {:<34} {}\n", fmt::format("\"{}\"", text),
-               fmt::format("{}", fmt::join(tokens, " | ")), why);
+               fmt::format("{}", fmt::join(tokens, " | ")), what);
     report.push_back({{"text", text}, {"ids", ids}});
   }
   return report;

@@ -11,6 +11,7 @@
 #include "common/base/mapped_file.h"
 #include "common/base/utf8.h"
 #include "common/text/byte_level.h"
+#include "common/text/sentencepiece_tokenizer.h"
 #include "lessons/01_llm_basics/tokenizer_parts.h"
 
 namespace aios {
@@ -99,6 +100,9 @@ Json ShowTokenizer(const TokenizerOptions& options, std::FILE* out) {
       options.sentencepiece.empty()
           ? Runfile(options.argv0, "aios/lessons/01_llm_basics/data/license.model")
           : std::filesystem::path(options.sentencepiece));
+  if (!PieceOf(*sentencepiece, 0)) {
+    throw InputError("--sentencepiece {}: is no SentencePiece vocabulary", options.sentencepiece);
+  }
 
   Json report = {{"text", text}};
   if (const auto* bpe = dynamic_cast<const BpeTokenizer*>(model.get())) {

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "common/base/error.h"
 #include "common/text/bpe_trainer.h"
 #include "common/text/sentencepiece_tokenizer.h"
 #include "lessons/01_llm_basics/tokenizer_parts.h"
@@ -83,12 +82,10 @@ Json ShowSentencePiece(const Tokenizer& tokenizer, const std::string& text, std:
   Json pieces = Json::array();
   size_t n_byte_pieces = 0;
   for (const TokenId id : ids) {
-    const auto piece = PieceOf(tokenizer, id);
-    if (!piece) throw InputError("--sentencepiece: this is no SentencePiece vocabulary");
-    n_byte_pieces += piece->is_byte ? 1 : 0;
-    shown.push_back(piece->is_byte ? piece->text
-                                   : fmt::format("{} {:g}", piece->text, piece->score));
-    pieces.push_back({{"piece", piece->text}, {"id", id}, {"score", piece->score}});
+    const SentencePiece piece = PieceOf(tokenizer, id).value();
+    n_byte_pieces += piece.is_byte ? 1 : 0;
+    shown.push_back(piece.is_byte ? piece.text : fmt::format("{} {:g}", piece.text, piece.score));
+    pieces.push_back({{"piece", piece.text}, {"id", id}, {"score", piece.score}});
   }
   fmt::print(out, "\nSentencePiece, {} pieces: piece and score (the higher merges first)\n",
              tokenizer.vocab_size());
