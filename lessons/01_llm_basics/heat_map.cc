@@ -73,7 +73,7 @@ std::string ToTerminal(const HeatMap& map, size_t max_rows) {
     out +=
         fmt::format("           and {} tokens more: the picture of --svg has them\n", n - n_rows);
   }
-  out += "           blank below 5%, ░░ to 20%, ▒▒ to 40%, ▓▓ to 70%, ██ above, · not yet there\n";
+  out += "           blank to 5%, ░░ to 20%, ▒▒ to 40%, ▓▓ to 70%, ██ above; · is to come\n";
   return out;
 }
 
@@ -91,7 +91,7 @@ std::string ToSvg(const HeatMap& map) {
       "font-size=\"{2}\" fill=\"#1c2430\">\n<title>{3}</title>\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n"
       "<text x=\"20\" y=\"26\" font-size=\"15\" font-weight=\"600\">{3}</text>\n",
-      std::max<size_t>(width, 480), height, std::min(12, cell), XmlEscaped(map.title));
+      std::max<size_t>(width, 560), height, std::min(12, cell), XmlEscaped(map.title));
   for (size_t i = 0; i < n; ++i) {
     const std::string label = XmlEscaped(Padded(map.labels[i], 14));
     const size_t middle = i * cell + cell / 2 + 4;
@@ -112,8 +112,8 @@ std::string ToSvg(const HeatMap& map) {
     }
   }
   out += fmt::format(
-      "<text x=\"{}\" y=\"{}\" font-size=\"12\" fill=\"#5b6676\">a row: what one token looks at; "
-      "white 0%, blue 100%; each row adds up to 100%</text>\n</svg>\n",
+      "<text x=\"{}\" y=\"{}\" font-size=\"12\" fill=\"#5b6676\">a row: what one token looks at, "
+      "from white, 0%, to blue, 100%</text>\n</svg>\n",
       20, height - 16);
   return out;
 }

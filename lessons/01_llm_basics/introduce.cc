@@ -29,8 +29,8 @@ void PrintLongestWord(const Subject& subject, const Notebook& notebook) {
 void Introduce(const Subject& subject, Notebook& notebook) {
   const ModelConfig& config = subject.config();
   notebook.Print(
-      "model    {}: {:.1f}M parameters in {:.1f} MB; {} layers, d_model {}, {} heads ({} "
-      "key-value), vocabulary {}\n",
+      "model    {}: {:.1f}M parameters in {:.1f} MB\n"
+      "           {} layers, d_model {}, {} heads ({} key-value), vocabulary {}\n",
       Escaped(config.name), static_cast<double>(subject.model().n_params()) * 1e-6,
       static_cast<double>(subject.model().n_bytes()) * 1e-6, config.n_layers, config.d_model,
       config.n_heads, config.n_kv_heads, config.vocab_size);

@@ -52,14 +52,14 @@ std::array<float, kTokens * kHeads * 2> ByKernel() {
 
 void ByHand(Notebook& notebook) {
   notebook.Print(
-      "by hand  3 tokens; keys [1, 0] [0, 1] [1, 1]; values [1, 0] [0, 1] [2, 2]; 2 query heads "
-      "share them\n");
+      "by hand  3 tokens; keys [1, 0] [0, 1] [1, 1], values [1, 0] [0, 1] [2, 2], which 2 query "
+      "heads share\n");
   const auto kernel = ByKernel();
   double error = 0;
   for (int head = 0; head < kHeads; ++head) {
     for (int t = 0; t < kTokens; ++t) {
       const Pair& q = kQ[t][head];
-      std::vector<std::string> scores, exps, weights;
+      std::vector<std::string> scores, exps, weights, terms;
       std::array<double, kTokens> e = {};
       double sum = 0;
       for (int key = 0; key <= t; ++key) {
@@ -73,17 +73,20 @@ void ByHand(Notebook& notebook) {
       double out[2] = {};
       for (int key = 0; key <= t; ++key) {
         weights.push_back(fmt::format("{:.3f}", e[key] / sum));
+        terms.push_back(
+            fmt::format("{} * [{:.0f}, {:.0f}]", weights.back(), kV[key][0], kV[key][1]));
         for (int i = 0; i < 2; ++i) out[i] += e[key] / sum * kV[key][i];
       }
       const float* const given = &kernel[(t * kHeads + head) * 2];
       for (int i = 0; i < 2; ++i) error = std::max(error, std::abs(given[i] - out[i]));
       if (!notebook.in_full() && t + 1 < kTokens) continue;
       notebook.Print(
-          "           head {}, token {}, q [{:.0f}, {:.0f}]: scores {}; exp {}, sum {:.3f}; "
-          "weights "
-          "{}; out [{:.3f}, {:.3f}]  kernel [{:.3f}, {:.3f}]\n",
+          "           head {}, token {}, q [{:.0f}, {:.0f}]: scores {}; their exp {}\n"
+          "             weights, over the sum {:.3f}: {}\n"
+          "             out = {} = [{:.3f}, {:.3f}]\n"
+          "             kernel [{:.3f}, {:.3f}]\n",
           head, t, q[0], q[1], fmt::join(scores, " "), fmt::join(exps, " "), sum,
-          fmt::join(weights, " "), out[0], out[1], given[0], given[1]);
+          fmt::join(weights, " "), fmt::join(terms, " + "), out[0], out[1], given[0], given[1]);
     }
   }
   notebook.AddCheck("attention by hand is the kernel's", error < 1e-5, "3 tokens, 2 heads");

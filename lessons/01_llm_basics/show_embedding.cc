@@ -44,8 +44,10 @@ void ShowEmbedding(Subject& subject, Notebook& notebook) {
   const std::vector<float> u = {3, 4};
   const std::vector<float> v = {4, 3};
   notebook.Print(
-      "by hand  how alike are u = [3, 4] and v = [4, 3]?  u.v = 3*4 + 4*3 = {:.0f};  |u| = "
-      "sqrt(9 + 16) = {:.0f}, |v| = {:.0f};  cosine = {:.0f} / ({:.0f} * {:.0f}) = {:.2f}\n",
+      "by hand  how alike are u = [3, 4] and v = [4, 3]?\n"
+      "           u . v = 3 * 4 + 4 * 3 = {:.0f}\n"
+      "           |u| = sqrt(9 + 16) = {:.0f}, |v| = sqrt(16 + 9) = {:.0f}\n"
+      "           cosine = {:.0f} / ({:.0f} * {:.0f}) = {:.2f}\n",
       Dot(u, v), Norm(u), Norm(v), Dot(u, v), Norm(u), Norm(v), Dot(u, v) / (Norm(u) * Norm(v)));
   notebook.Print("table    {} rows of {} numbers, {:.1f}M in all: {:.1f} MB in the file\n",
                  config.vocab_size, config.d_model, static_cast<double>(table.n_elements()) * 1e-6,
@@ -72,6 +74,7 @@ void ShowEmbedding(Subject& subject, Notebook& notebook) {
     notebook.Print("nearest ");
     Json& list = figures["neighbours"][std::to_string(token)] = Json::array();
     for (const auto& [other, cosine] : NearestNeighbours(subject, token, 8)) {
+      if (list.size() == 4) notebook.Print("\n        ");
       notebook.Print(" {} {:.2f}", subject.NameOf(other), cosine);
       list.push_back({other, cosine});
     }

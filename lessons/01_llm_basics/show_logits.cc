@@ -15,8 +15,9 @@ void ByHand(Notebook& notebook) {
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
   const double log_sum = LogSumExp(logits);
   notebook.Print(
-      "by hand  logits [2, 1, 0]: e^2 + e^1 + e^0 = {:.3f} + {:.3f} + {:.3f} = {:.3f};  "
-      "probabilities {:.3f}, {:.3f}, {:.3f}\n",
+      "by hand  logits [2, 1, 0]\n"
+      "           e^2 + e^1 + e^0 = {:.3f} + {:.3f} + {:.3f} = {:.3f}\n"
+      "           probabilities, each over the sum: {:.3f}, {:.3f}, {:.3f}\n",
       std::exp(2.0), std::exp(1.0), 1.0, sum, std::exp(2 - log_sum), std::exp(1 - log_sum),
       std::exp(-log_sum));
   notebook.AddCheck("softmax by hand is the sampler's", std::abs(std::exp(log_sum) - sum) < 1e-5,

@@ -31,11 +31,11 @@ void ByHand(Notebook& notebook) {
   const double rms = std::sqrt((1 + 4 + 9 + 16) / 4.0);
   const std::vector<float> kernel = RmsNorm(x, ones, 0);
   notebook.Print(
-      "by hand  x = [1, 2, 3, 4]:  mean of the squares = (1 + 4 + 9 + 16) / 4 = 7.5;  its root = "
-      "{:.4f};  x / {:.4f} = [{:.4f}, {:.4f}, {:.4f}, {:.4f}]\n",
-      rms, rms, 1 / rms, 2 / rms, 3 / rms, 4 / rms);
-  notebook.Print("kernel   [{:.4f}, {:.4f}, {:.4f}, {:.4f}], then each times its own weight\n",
-                 kernel[0], kernel[1], kernel[2], kernel[3]);
+      "by hand  x = [1, 2, 3, 4]\n"
+      "           mean of the squares = (1 + 4 + 9 + 16) / 4 = 7.5, its root {:.4f}\n"
+      "           x / {:.4f} = [{:.4f}, {:.4f}, {:.4f}, {:.4f}]\n"
+      "           kernel     [{:.4f}, {:.4f}, {:.4f}, {:.4f}], then each times its own weight\n",
+      rms, rms, 1 / rms, 2 / rms, 3 / rms, 4 / rms, kernel[0], kernel[1], kernel[2], kernel[3]);
   double error = 0;
   for (int i = 0; i < 4; ++i) error = std::max(error, std::abs(kernel[i] - x[i] / rms));
   notebook.AddCheck("RMSNorm by hand is the kernel's", error < 1e-5, "4 numbers");
@@ -77,9 +77,8 @@ void ShowNorm(Subject& subject, Notebook& notebook) {
     notebook.Print("           {:5}  {:11.2f}  {:10.2f}    {:10.2f}  {:10.2f}\n", layer, before[0],
                    after[0], before[1], after[1]);
   }
-  notebook.AddCheck(
-      "before its weight, RMSNorm makes every row's root mean square 1 (but for epsilon)",
-      worst < 1e-4, fmt::format("{} rows", config.n_layers * subject.n_tokens()));
+  notebook.AddCheck("RMSNorm, before its weight, makes every root mean square 1", worst < 1e-4,
+                    fmt::format("{} rows", config.n_layers * subject.n_tokens()));
 }
 
 }  // namespace aios

@@ -19,9 +19,9 @@ void ShowResidual(Subject& subject, Notebook& notebook) {
   const ModelConfig& config = subject.config();
   notebook.Title("Residual stream: every block adds");
   notebook.Print(
-      "by hand  x = [1, 0, 2]; attention adds [0.5, 1, -1]: [1.5, 1, 1]; feed-forward adds [-0.5, "
-      "1, "
-      "1]: [1, 2, 2], of length sqrt(1 + 4 + 4) = 3\n");
+      "by hand  x = [1, 0, 2]\n"
+      "           attention adds [0.5, 1, -1]: [1.5, 1, 1]\n"
+      "           feed-forward adds [-0.5, 1, 1]: [1, 2, 2], of length sqrt(1 + 4 + 4) = 3\n");
   notebook.Print(
       "model    lengths of the last token's vector and of what is added to it\n"
       "           layer         x  + attention  + feed-forward\n");

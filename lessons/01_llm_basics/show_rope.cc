@@ -57,24 +57,25 @@ void ByHand(Notebook& notebook) {
     return Rotated(x, frequencies, position, RopePairing::kInterleaved);
   };
   notebook.Print(
-      "by hand  x = [1, 0 | 1, 0], two pairs; position p turns the first by p * 1 radian, the "
-      "second by p * 0.01:\n"
-      "         (a, b) becomes (a cos - b sin, a sin + b cos)\n");
+      "by hand  x = [1, 0 | 1, 0]: position p turns the first pair by p radians, the second by p / "
+      "100\n"
+      "           (a, b) becomes (a cos - b sin, a sin + b cos)\n");
   double error = 0;
   for (int p = 0; p < 3; ++p) {
     const double hand[] = {std::cos(p), std::sin(p), std::cos(0.01 * p), std::sin(0.01 * p)};
     const std::vector<float> kernel = rotated(p);
     notebook.Print(
-        "           p = {}: [cos {}, sin {} | cos {:.2f}, sin {:.2f}] = [{:.4f}, {:.4f} | {:.4f}, "
-        "{:.4f}]  kernel [{:.4f}, {:.4f} | {:.4f}, {:.4f}]\n",
-        p, p, p, 0.01 * p, 0.01 * p, hand[0], hand[1], hand[2], hand[3], kernel[0], kernel[1],
+        "           p = {}: [cos {}, sin {} | cos {:.2f}, sin {:.2f}] = [{:.5f}, {:.5f} | {:.5f}, "
+        "{:.5f}]\n"
+        "           kernel {:39}[{:.5f}, {:.5f} | {:.5f}, {:.5f}]\n",
+        p, p, p, 0.01 * p, 0.01 * p, hand[0], hand[1], hand[2], hand[3], "", kernel[0], kernel[1],
         kernel[2], kernel[3]);
     for (int i = 0; i < 4; ++i) error = std::max(error, std::abs(kernel[i] - hand[i]));
   }
   notebook.AddCheck("RoPE by hand is the kernel's", error < 1e-5, "3 positions");
   notebook.Print(
-      "distance x at m times x at n = cos(m - n) + cos(0.01 (m - n)):  (2, 0) {:.4f}  (7, 5) "
-      "{:.4f}  (102, 100) {:.4f}  but (3, 0) {:.4f}\n",
+      "distance x at m times x at n = cos(m - n) + cos((m - n) / 100)\n"
+      "           (2, 0) {:.4f}  (7, 5) {:.4f}  (102, 100) {:.4f}  but (3, 0) {:.4f}\n",
       Dot(rotated(2), rotated(0)), Dot(rotated(7), rotated(5)), Dot(rotated(102), rotated(100)),
       Dot(rotated(3), rotated(0)));
 }

@@ -22,7 +22,8 @@ TEXT = "Hello world"  # for mistral, with the vocabulary of sentencepiece/: <s> 
 
 def numbers(tensor):
     """As floats with 8 digits: more than f32 has."""
-    return json.loads(json.dumps(tensor.tolist()), parse_float=lambda text: float(f"{float(text):.8g}"))
+    rounded = lambda text: float(f"{float(text):.8g}")
+    return json.loads(json.dumps(tensor.tolist()), parse_float=rounded)
 
 
 def tokens_of(folder):

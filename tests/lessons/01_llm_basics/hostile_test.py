@@ -89,7 +89,7 @@ class HostileTest(program.TestCase):
         model = ["--model", self.tiny("mistral"), "--text", "Hello"]
         nowhere = self.folder / "no/such/folder"
         self.assert_refused([*model, "--json", nowhere], "--json", "cannot write")
-        self.assert_refused([*model, "--svg", nowhere], "--svg", "cannot write")
+        self.assert_refused([*model, "--svg", f"{nowhere}.svg"], "--svg", "cannot write")
         self.assert_refused([*model, "--show", "attention", "--show", "tokenizer",
                              "--svg", self.folder / "one.svg"], "--svg", "folder")
 
