@@ -54,16 +54,19 @@ def aios_lesson(name, srcs, new, uses = [], exercises = [], data = ["@smollm2//:
         ],
     )
 
-    # For `bazel run //lessons:progress`.
-    native.filegroup(
-        name = "stubs",
-        srcs = [e + "_stub" for e in exercises],
-        visibility = [
-            "//lessons:__pkg__",
-            "//tests:__subpackages__",
-        ],
-    )
     if exercises:
+        # For `bazel run //lessons:progress`: the names in order, and the stubs.
+        native.genrule(
+            name = "exercises",
+            outs = ["exercises.txt"],
+            cmd = "printf '%%s\\n' %s >$@" % " ".join(exercises),
+            visibility = ["//lessons:__pkg__"],
+        )
+        native.filegroup(
+            name = "stubs",
+            srcs = [e + "_stub" for e in exercises],
+            visibility = ["//lessons:__pkg__"],
+        )
         native.sh_binary(
             name = "start",
             srcs = ["//tools/exercises:start.py"],

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Where a reader is: progress.py STUB ..., by `bazel run //lessons:progress`.
+"""Where a reader is: progress.py LIST ..., by `bazel run //lessons:progress`.
 
-STUBs are .../lessons/LESSON/stubs/NAME.cc, in the course's order. Each exercise is one line; what it says is found by
-building and running what lies in exercises/, not remembered.
+LISTs are lessons/LESSON/exercises.txt, in the course's order: the names of a lesson's exercises, whose stubs lie beside
+it in stubs/. Each exercise is one line; what it says is found by building and running what lies in exercises/, not
+remembered.
 """
 
 import collections
@@ -24,8 +25,9 @@ NO_BUILD = "does not compile"
 PASSES = "passes"
 
 
-def exercises_of(stubs):
-    return [Exercise(stub.parts[-3], stub.stem, stub) for stub in map(pathlib.Path, stubs)]
+def exercises_of(lists):
+    return [Exercise(path.parent.name, name, path.parent / "stubs" / f"{name}.cc")
+            for path in map(pathlib.Path, lists) for name in path.read_text(encoding="utf-8").split()]
 
 
 def label(exercise):
@@ -108,8 +110,7 @@ def bazel_build(workspace):
         startup = [f"--output_base={here.split('/execroot/')[0]}"] if "/execroot/" in here else []
         with tempfile.TemporaryDirectory() as folder:
             events = os.path.join(folder, "events.json")
-            command = ["./bazelw", *startup, "build", "--keep_going", "--noshow_progress", "--ui_event_filters=-info,-error,-stderr,-stdout,-warning",
-                       "--show_result=0", f"--build_event_json_file={events}", *labels]
+            command = ["./bazelw", *startup, "build", "--keep_going", f"--build_event_json_file={events}", *labels]
             result = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
             if not os.path.exists(events):
                 raise RuntimeError(f"Bazel could not build: {result.stderr.strip() or result.returncode}")

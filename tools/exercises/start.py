@@ -59,9 +59,9 @@ def start(workspace, lesson, files):
         "",
         f"Now read exercises/{lesson}/{first}.h, write your code into {first}.cc where it says TODO, and",
         "",
-        f"    ./bazelw test //exercises/{lesson}:{first}_check   # grades it",
-        f"    ./bazelw test //exercises/{lesson}:check   # grades all of this lesson's: {', '.join(names)}",
-        "    ./bazelw run //lessons:progress   # shows where you are",
+        f"    ./bazelw test //exercises/{lesson}:{first}_check   # grade it",
+        f"    ./bazelw test //exercises/{lesson}:check   # grade this lesson's {len(names)}",
+        "    ./bazelw run //lessons:progress   # see where you are",
         "",
     ]
     return "\n".join(lines)

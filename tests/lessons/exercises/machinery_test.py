@@ -212,17 +212,16 @@ class ProgressTest(TempFolder):
 
     def setUp(self):
         super().setUp()
-        self.exercises = []
         work = self.folder / "exercises" / "04_x"
         work.mkdir(parents=True)
+        lesson = self.folder / "lessons" / "04_x"
+        (lesson / "stubs").mkdir(parents=True)
+        (lesson / "exercises.txt").write_text("\n".join(self.NAMES) + "\n")
         for name in self.NAMES:
-            stub = self.folder / "lessons" / "04_x" / "stubs" / f"{name}.cc"
-            stub.parent.mkdir(parents=True, exist_ok=True)
-            stub.write_text(f"// stub of {name}\n")
-            self.exercises.append(stub)
+            (lesson / "stubs" / f"{name}.cc").write_text(f"// stub of {name}\n")
             if name != "absent":
                 (work / f"{name}.cc").write_text(f"// stub of {name}\n" if name == "stub" else "// mine\n")
-        self.exercises = progress.exercises_of(self.exercises)
+        self.exercises = progress.exercises_of([lesson / "exercises.txt"])
         self.built = []
 
     def build(self, labels):
