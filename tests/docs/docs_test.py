@@ -73,7 +73,7 @@ def paths(text):
         yield from markdown.braces(match[0].rstrip(".-"))
     for span in markdown.code_spans(text):
         for word in markdown.braces(span) if " " not in span else [span]:
-            if re.fullmatch(r"[\w./*-]+", word) and word.endswith(OURS) and not word.startswith("/"):
+            if re.fullmatch(r"[\w*][\w./*-]*", word) and word.endswith(OURS):
                 yield word
 
 

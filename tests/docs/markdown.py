@@ -113,9 +113,10 @@ def anchors(text):
 
 
 def targets(text):
-    """Every Bazel target or pattern that the text names."""
-    return re.findall(
-        r"(?<![:\w/@])//(?:[a-z0-9][\w./-]*)?(?::[\w.-]+)?(?<![.:/])(?:/?\.\.\.)?", text)
+    """Every Bazel target or pattern that the prose and the commands name. (Drawings have // too.)"""
+    lines = [without_blocks(text), *(command.text for command in commands(text))]
+    return re.findall(r"(?<![:\w/@])//(?:[a-z0-9][\w./-]*)?(?::[\w.-]+)?(?<![.:/])(?:/?\.\.\.)?",
+                      "\n".join(lines))
 
 
 def braces(path):
