@@ -103,6 +103,7 @@ void EigenGemm(benchmark::State& state) {
   using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   constexpr CpuGemmShape kShape;
   constexpr int64_t kOutputs = 64;
+  Eigen::setNbThreads(1);  // the threads are ours
   const Matrix x = Matrix::Constant(kShape.n_rows, kShape.d_in, 0.5F);
   const Matrix weight = Matrix::Constant(kShape.d_out, kShape.d_in, 0.25F);
   const double flops = 2.0 * kShape.n_rows * kShape.d_in * kOutputs;

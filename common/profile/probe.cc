@@ -79,6 +79,7 @@ MachineInfo ProbeMachine() {
 double MeasureReadBandwidth(int n_threads) {
   using Clock = std::chrono::steady_clock;
   constexpr int kPasses = 5;
+  constexpr auto kMaxTime = std::chrono::seconds(1);  // on a busy machine
   // Four times the cache, but no more than 1 GiB: some virtual machines report the host's cache.
   const int64_t l3_bytes = CacheBytes(_SC_LEVEL3_CACHE_SIZE);
   const int64_t wanted = std::clamp<int64_t>(4 * l3_bytes, int64_t{256} << 20, int64_t{1} << 30);
@@ -90,12 +91,18 @@ double MeasureReadBandwidth(int n_threads) {
   const int64_t words = std::min(stretch, available) / n_threads / sizeof(uint64_t);  // of a thread
   const HostBuffer buffer(n_stretches * n_threads * words * sizeof(uint64_t));
 
+  Clock::time_point first;
   Clock::time_point start;
+  bool enough = false;  // written while all wait at `end`
   double best_seconds = std::numeric_limits<double>::infinity();
-  std::barrier begin(n_threads, [&]() noexcept { start = Clock::now(); });
+  std::barrier begin(n_threads, [&]() noexcept {
+    start = Clock::now();
+    if (first == Clock::time_point()) first = start;
+  });
   std::barrier end(n_threads, [&]() noexcept {
-    const std::chrono::duration<double> seconds = Clock::now() - start;
-    best_seconds = std::min(best_seconds, seconds.count());
+    const auto now = Clock::now();
+    best_seconds = std::min(best_seconds, std::chrono::duration<double>(now - start).count());
+    enough = now - first > kMaxTime;
   });
   std::atomic<uint64_t> sink = 0;  // keeps the compiler from dropping the loads
   const auto work = [&](int thread) {
@@ -103,7 +110,7 @@ double MeasureReadBandwidth(int n_threads) {
     // Untouched pages are all the same page of zeros: each thread first writes its own.
     std::memset(mine, 1, n_stretches * words * sizeof(uint64_t));
     uint64_t sum = 0;
-    for (int64_t i = 0; i < kPasses * n_stretches; ++i) {
+    for (int64_t i = 0; i < kPasses * n_stretches && !enough; ++i) {
       begin.arrive_and_wait();
       sum += SumWords(mine + i % n_stretches * words, words);
       end.arrive_and_wait();

@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <string_view>
+#include <utility>
 
 #include "lessons/00_introduction/units.h"
 
@@ -119,7 +120,7 @@ std::string RooflineText(const DevicePrediction& p) {
 }
 
 std::string RooflineSvg(const std::vector<DevicePrediction>& predictions) {
-  constexpr double kLeft = 90;
+  constexpr double kLeft = 110;
   constexpr double kRight = 830;
   constexpr double kTop = 60;
   constexpr double kBottom = 420;
@@ -168,6 +169,7 @@ std::string RooflineSvg(const std::vector<DevicePrediction>& predictions) {
   text((kLeft + kRight) / 2, kBottom + 42, "FLOPs for each byte read", "#5b6676", "middle");
   text(20, 30, "Roofline: what memory and arithmetic allow at most", "#1c2430", "start");
 
+  std::vector<std::pair<double, double>> words;  // where points have their names
   for (size_t i = 0; i < predictions.size(); ++i) {
     const DevicePrediction& p = predictions[i];
     const DeviceLimits& device = p.device;
@@ -180,16 +182,19 @@ std::string RooflineSvg(const std::vector<DevicePrediction>& predictions) {
          fmt::format("{}: {}, {} ({})", device.name, BytesPerSecond(device.read_bytes_s),
                      FlopsPerSecond(device.flop_s), device.measured ? "measured" : "published"),
          colour, "end");
-    double last_x = -1e9;
-    double lower = 0;
     for (const Point& point : PointsOf(p)) {
       const double x = x_of(point.intensity);
       const double y = y_of(point.flop_s);
       svg +=
           fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"/>\n", x, y, colour);
-      lower = x - last_x < 110 ? lower + 17 : 0;  // labels of neighbours, one under the other
-      last_x = x;
-      text(x + 8, y + 18 + lower, point.name, colour, "start");
+      // To the right below its point; further below where another already stands.
+      double words_y = y + 18;
+      const auto taken = [&](const std::pair<double, double>& other) {
+        return std::abs(other.first - x) < 130 && std::abs(other.second - words_y) < 14;
+      };
+      while (words_y < kBottom && std::ranges::any_of(words, taken)) words_y += 3;
+      words.emplace_back(x, words_y);
+      text(x + 8, words_y, point.name, colour, "start");
     }
   }
   return svg + "</svg>\n";

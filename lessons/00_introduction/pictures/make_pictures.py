@@ -237,7 +237,7 @@ def roofline():
         p.text(right, y_of(flops) - 9, f"{name}: {flops / 1e12:g} TFLOP/s", 13, colour, "end", True)
         p.text(x_of(ridge) + 5, bottom - 8, f"ridge {ridge:.0f}", 12.5, colour)
         p.text(x_of(0.16), y_of(0.16 * read) - 26, f"{read / 1e9:,.0f} GB/s", 13, colour, bold=True)
-    labels = {1: (8, 18), 32: (8, 18), 256: (8, 18)}
+    labels = {1: (8, 18), 32: (8, 18), 256: (8, 38)}
     for batch, (dx, dy) in labels.items():
         v = decode(batch, 255)
         y = y_of(min(H200_FLOPS, v * H200_READ))
