@@ -111,7 +111,9 @@ class Layout {
       x_ += kLeafWidth;
       return 0;
     }
-    const int level = 1 + std::max(Place(at.left), Place(at.right));
+    const int left = Place(at.left);  // first, since it takes its leaves' room first
+    const int right = Place(at.right);
+    const int level = 1 + std::max(left, right);
     boxes_[node] = {.x = (boxes_[at.left].x + boxes_[at.right].x) / 2,
                     .y = static_cast<double>(level)};
     return level;
