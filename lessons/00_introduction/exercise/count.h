@@ -14,6 +14,8 @@
 //   bytes read for a token, 2 bytes a weight  184 * 2 = 368; not tied 368 too
 //   KV cache bytes a token, 2 bytes a number  2 * 1 * 1 * 3 * 2 = 12
 //   FLOPs of a token that sees 7  2 * (72 + 60 + 40) + 4 * 1 * 2 * 3 * 7 = 512
+//   least seconds for 368 bytes and 512 FLOPs, at 92 bytes and 256 FLOPs a second  4: memory
+//   decides
 #pragma once
 
 #include <cstddef>
@@ -49,5 +51,15 @@ int64_t KvBytesPerToken(const Config& config, int64_t bytes_per_number);
 // (the embedding is only looked up); and in each layer, for each query head and each token seen,
 // the product of query and key and the sum of the values, 2 * head_dim FLOPs each.
 int64_t DecodeFlops(const Config& config, int64_t n_context);
+
+// What a machine can do: the two limits of the roofline.
+struct Machine {
+  double bytes_per_second;
+  double flops_per_second;
+};
+
+// The least seconds for a step that reads `bytes` and computes `flops`. The machine does both at
+// the same time.
+double LeastSeconds(int64_t bytes, int64_t flops, const Machine& machine);
 
 }  // namespace aios::exercise

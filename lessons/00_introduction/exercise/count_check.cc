@@ -1,4 +1,7 @@
 // Grades the counts: by hand for a tiny model, by what its makers publish for two real ones.
+#include <algorithm>
+#include <cmath>
+
 #include "count.h"
 #include "tools/exercises/grader.h"
 
@@ -78,6 +81,25 @@ void Check(const Model& model) {
   }
 }
 
+void CheckTime(int64_t bytes, int64_t flops, const Machine& machine) {
+  BeginCase(Format("%lld bytes and %lld FLOPs, at %g bytes and %g FLOPs a second",
+                   static_cast<long long>(bytes), static_cast<long long>(flops),
+                   machine.bytes_per_second, machine.flops_per_second));
+  const double reading = static_cast<double>(bytes) / machine.bytes_per_second;
+  const double computing = static_cast<double>(flops) / machine.flops_per_second;
+  const double right = std::max(reading, computing);
+  const double yours = LeastSeconds(bytes, flops, machine);
+  const auto is = [&](double seconds) { return std::abs(yours - seconds) <= 1e-6 * seconds; };
+  if (is(right)) return;
+  Fail(Format("should be %g s, yours is %g s", right, yours),
+       is(reading + computing) ? "it reads and computes at the same time: do not add the two"
+       : is(std::min(reading, computing))
+           ? "the slower of the two decides: it is the longer time, not the shorter"
+       : is(static_cast<double>(bytes / static_cast<int64_t>(machine.bytes_per_second)))
+           ? "is a fraction cut off? Divide as double"
+           : "bytes take bytes / bytes_per_second, FLOPs likewise; which of the two decides?");
+}
+
 }  // namespace
 }  // namespace aios::exercise
 
@@ -87,5 +109,10 @@ int main() {
   Check({"the header's example, not tied", {10, 4, 1, 2, 1, 3, 5, false}, 224});
   Check({"SmolLM2 135M", {49152, 576, 30, 9, 3, 64, 1536, true}, 134'515'008});
   Check({"Llama 3 8B", {128256, 4096, 32, 32, 8, 128, 14336, false}, 8'030'261'248});
+  CheckTime(368, 512, {92, 256});
+  CheckTime(368, 2048, {92, 256});
+  CheckTime(100, 100, {64, 1000});
+  CheckTime(16'060'522'496, 15'000'000'000, {4.8e12, 827e12});
+  CheckTime(16'060'522'496, 15'000'000'000'000, {4.8e12, 827e12});
   return Passed();
 }
