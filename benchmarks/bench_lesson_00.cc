@@ -135,10 +135,10 @@ void RegisterPeak(benchmark::State& state) {
 }
 
 BENCHMARK(ProbeRead)->Iterations(3)->UseRealTime();
-BENCHMARK(StreamSum)->Iterations(5)->UseRealTime();
-BENCHMARK(StreamCopy)->Iterations(5)->UseRealTime();
-BENCHMARK(StreamTriad)->Iterations(5)->UseRealTime();
-BENCHMARK(Memcpy)->Iterations(5)->UseRealTime();
+BENCHMARK(StreamSum)->Iterations(20)->UseRealTime();
+BENCHMARK(StreamCopy)->Iterations(20)->UseRealTime();
+BENCHMARK(StreamTriad)->Iterations(20)->UseRealTime();
+BENCHMARK(Memcpy)->Iterations(20)->UseRealTime();
 BENCHMARK(ProbeGemm)->Iterations(3)->UseRealTime();
 BENCHMARK(EigenGemm)->Iterations(3)->UseRealTime();
 BENCHMARK(RegisterPeak)->Iterations(3)->UseRealTime();

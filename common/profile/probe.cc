@@ -5,15 +5,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <barrier>
 #include <chrono>
 #include <cstring>
 #include <fstream>
 #include <limits>
 #include <thread>
-#include <vector>
 
 #include "common/base/memory.h"
+#include "common/base/thread_pool.h"
 #include "common/tensor/buffer.h"
 
 namespace aios {
@@ -91,36 +90,26 @@ double MeasureReadBandwidth(int n_threads) {
   const int64_t words = std::min(stretch, available) / n_threads / sizeof(uint64_t);  // of a thread
   const HostBuffer buffer(n_stretches * n_threads * words * sizeof(uint64_t));
 
-  Clock::time_point first;
-  Clock::time_point start;
-  bool enough = false;  // written while all wait at `end`
-  double best_seconds = std::numeric_limits<double>::infinity();
-  std::barrier begin(n_threads, [&]() noexcept {
-    start = Clock::now();
-    if (first == Clock::time_point()) first = start;
-  });
-  std::barrier end(n_threads, [&]() noexcept {
-    const auto now = Clock::now();
-    best_seconds = std::min(best_seconds, std::chrono::duration<double>(now - start).count());
-    enough = now - first > kMaxTime;
-  });
-  std::atomic<uint64_t> sink = 0;  // keeps the compiler from dropping the loads
-  const auto work = [&](int thread) {
-    uint64_t* const mine = buffer.As<uint64_t>() + thread * n_stretches * words;
-    // Untouched pages are all the same page of zeros: each thread first writes its own.
-    std::memset(mine, 1, n_stretches * words * sizeof(uint64_t));
-    uint64_t sum = 0;
-    for (int64_t i = 0; i < kPasses * n_stretches && !enough; ++i) {
-      begin.arrive_and_wait();
-      sum += SumWords(mine + i % n_stretches * words, words);
-      end.arrive_and_wait();
-    }
-    sink += sum;
+  // A pool whose threads spin between stretches: one that slept would begin its own late.
+  ThreadPool pool(n_threads);
+  const auto part_of = [&](int64_t thread) {
+    return buffer.As<uint64_t>() + thread * n_stretches * words;
   };
-  {
-    std::vector<std::jthread> threads;
-    threads.reserve(n_threads);
-    for (int t = 0; t < n_threads; ++t) threads.emplace_back(work, t);
+  // Untouched pages are all the same page of zeros: each thread first writes its own.
+  pool.ParallelFor(n_threads, [&](int64_t begin, int64_t, int) {
+    std::memset(part_of(begin), 1, n_stretches * words * sizeof(uint64_t));
+  });
+
+  std::atomic<uint64_t> sink = 0;  // keeps the compiler from dropping the loads
+  double best_seconds = std::numeric_limits<double>::infinity();
+  const auto first = Clock::now();
+  for (int64_t i = 0; i < kPasses * n_stretches && Clock::now() - first < kMaxTime; ++i) {
+    const auto start = Clock::now();
+    pool.ParallelFor(n_threads, [&](int64_t begin, int64_t, int) {
+      sink += SumWords(part_of(begin) + i % n_stretches * words, words);
+    });
+    const std::chrono::duration<double> seconds = Clock::now() - start;
+    best_seconds = std::min(best_seconds, seconds.count());
   }
   return static_cast<double>(n_threads * words * sizeof(uint64_t)) / best_seconds;
 }
