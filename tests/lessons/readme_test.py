@@ -188,7 +188,9 @@ class ReadmeTest(unittest.TestCase):
         is_lesson = ARGUMENTS.document.parts[0] == "lessons"
         self.assertEqual(expected.exists(), is_lesson)
         if is_lesson:
-            self.assertIn(expected.read_text().strip(), [shown.strip() for _, shown in outputs()])
+            lines = [line.rstrip() for line in expected.read_text().strip().splitlines()]
+            self.assertIn(lines, [[line.rstrip() for line in shown.splitlines()]
+                                  for _, shown in outputs()])
 
     def test_other_commands_run(self):
         shown = [command for command, _ in outputs()]
