@@ -15,7 +15,7 @@ Subject::Subject(const std::filesystem::path& model_path, std::string text, int 
   tokenizer_ = LoadTokenizer(*model_.checkpoint());
   if (tokenizer_ == nullptr) {
     throw InputError("{}: has no tokenizer, which this lesson needs to read a text",
-                     Quoted(model_path.string()));
+                     model_path.string());
   }
   if (text_.empty()) throw InputError("the text is empty: there is nothing to look at");
   CheckUtf8(text_, "the text");
@@ -36,7 +36,7 @@ Subject::Subject(const std::filesystem::path& model_path, std::string text, int 
   for (const TokenId token : tokens_) {
     if (token < config().vocab_size) continue;
     throw InputError("{}: the tokenizer has token {}, the model's vocabulary only {}",
-                     Quoted(model_path.string()), token, config().vocab_size);
+                     model_path.string(), token, config().vocab_size);
   }
 }
 
