@@ -1,5 +1,6 @@
 """aios_exercise: an exercise of a lesson; aios_checks: the grading of a reader's solutions;
-exercise_test: the proof that a grader accepts the reference, and neither the stub nor likely mistakes.
+exercise_test: the proof that a grader accepts the reference, and neither the stub nor likely
+mistakes.
 
 An exercise NAME is three files in the lesson's folder exercise/:
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""From an exercise's reference to the stub that a reader starts from: make_stub.py NAME.cc LESSON_FOLDER
+"""From an exercise's reference to the stub that a reader starts from: make_stub.py NAME.cc FOLDER
 
-Leaves out what stands between the lines `// BEGIN SOLUTION` and `// END SOLUTION`, of which there may be several
-pairs. A line `// STUB: CODE` between them leaves CODE, so that the stub compiles.
+FOLDER is the lesson's. Leaves out what stands between the lines `// BEGIN SOLUTION` and
+`// END SOLUTION`, of which there may be several pairs. A line `// STUB: CODE` between them leaves
+CODE, so that the stub compiles.
 """
 
 import pathlib
@@ -28,7 +29,8 @@ def make_stub(text, name, lesson_folder):
             n_solutions += 1
             lines.append(f"{indent}// TODO: your code.")
             if n_solutions == 1:
-                lines.append(f"{indent}// What it must do: {name}.h. The idea: {lesson_folder}/README.md.")
+                lines.append(f"{indent}// What it must do: {name}.h. "
+                             f"The idea: {lesson_folder}/README.md.")
         elif word == END:
             if begun_at is None:
                 raise ValueError(f"line {number}: {END} without {BEGIN}")

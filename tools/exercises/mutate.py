@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plants a mistake in a file: mutate.py FILE OLD NEW prints FILE with NEW in place of OLD, which must occur once."""
+"""Plants a mistake: mutate.py FILE OLD NEW prints FILE with NEW for OLD, which must occur once."""
 
 import sys
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Where a reader is: progress.py LIST ..., by `bazel run //lessons:progress`.
 
-LISTs are lessons/LESSON/exercises.txt, in the course's order: the names of a lesson's exercises, whose stubs lie beside
-it in stubs/. Each exercise is one line; what it says is found by building and running what lies in exercises/, not
-remembered.
+LISTs are lessons/LESSON/exercises.txt, in the course's order: the names of a lesson's exercises,
+whose stubs lie beside it in stubs/. Each exercise is one line; what it says is found by building
+and running what lies in exercises/, not remembered.
 """
 
 import collections
@@ -27,7 +27,8 @@ PASSES = "passes"
 
 def exercises_of(lists):
     return [Exercise(path.parent.name, name, path.parent / "stubs" / f"{name}.cc")
-            for path in map(pathlib.Path, lists) for name in path.read_text(encoding="utf-8").split()]
+            for path in map(pathlib.Path, lists)
+            for name in path.read_text(encoding="utf-8").split()]
 
 
 def label(exercise):
@@ -35,7 +36,10 @@ def label(exercise):
 
 
 def states(workspace, exercises, build):
-    """What to say of each exercise, in order. `build(labels)` gives {label: program} of those that compile."""
+    """What to say of each exercise, in order.
+
+    `build(labels)` gives {label: program} of those that compile.
+    """
     found = {}
     written = []
     for exercise in exercises:
@@ -52,14 +56,14 @@ def states(workspace, exercises, build):
         if program is None:
             found[exercise] = NO_BUILD
         else:
-            verdict = run_check.grade(program)
-            found[exercise] = PASSES if verdict.state == "passes" else f"{verdict.state}: {verdict.hint}"
+            state, hint, _ = run_check.grade(program)
+            found[exercise] = PASSES if state == "passes" else f"{state}: {hint}"
     return [found[e] for e in exercises]
 
 
 def next_step(exercises, said):
-    """What to do now: at the first exercise that does not pass."""
-    for exercise, state in zip(exercises, said):
+    """What to do now: at the first exercise that was begun, then at the first that was not."""
+    for exercise, state in sorted(zip(exercises, said), key=lambda pair: pair[1] == NOT_STARTED):
         folder = f"exercises/{exercise.lesson}"
         if state == NOT_STARTED:
             return f"./bazelw run //lessons/{exercise.lesson}:start"
@@ -84,7 +88,7 @@ def report(exercises, said):
 
 
 def programs_in(events):
-    """{label: program} from Bazel's build events, one JSON object a line, for the targets that were built."""
+    """{label: program} of the targets that were built, from Bazel's build events: JSON lines."""
     files = {}
     built = {}
     for line in events:
@@ -92,11 +96,13 @@ def programs_in(events):
         if "namedSet" in event["id"]:
             files[event["id"]["namedSet"]["id"]] = event["namedSetOfFiles"].get("files", [])
         elif "targetCompleted" in event["id"] and event.get("completed", {}).get("success"):
-            sets = [s["id"] for group in event["completed"].get("outputGroup", []) for s in group.get("fileSets", [])]
-            built[event["id"]["targetCompleted"]["label"]] = sets
+            groups = event["completed"].get("outputGroup", [])
+            built[event["id"]["targetCompleted"]["label"]] = [
+                file_set["id"] for group in groups for file_set in group.get("fileSets", [])]
     programs = {}
     for target, sets in built.items():
-        uris = [f["uri"] for s in sets for f in files.get(s, []) if f["name"].endswith(target.split(":")[1])]
+        uris = [f["uri"] for s in sets for f in files.get(s, [])
+                if f["name"].endswith(target.split(":")[1])]
         if uris:
             programs[target] = uris[0][len("file://"):]
     return programs
@@ -110,10 +116,13 @@ def bazel_build(workspace):
         startup = [f"--output_base={here.split('/execroot/')[0]}"] if "/execroot/" in here else []
         with tempfile.TemporaryDirectory() as folder:
             events = os.path.join(folder, "events.json")
-            command = ["./bazelw", *startup, "build", "--keep_going", f"--build_event_json_file={events}", *labels]
-            result = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
+            command = ["./bazelw", *startup, "build", "--keep_going",
+                       f"--build_event_json_file={events}", *labels]
+            result = subprocess.run(command, cwd=workspace, capture_output=True, text=True,
+                                    check=False)
             if not os.path.exists(events):
-                raise RuntimeError(f"Bazel could not build: {result.stderr.strip() or result.returncode}")
+                why = result.stderr.strip() or result.returncode
+                raise RuntimeError(f"Bazel could not build: {why}")
             with open(events, encoding="utf-8") as file:
                 return programs_in(file)
     return build

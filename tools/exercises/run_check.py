@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs a grader (NAME_check.cc linked with a solution) and says how it went: run_check.py NAME PROGRAM
+"""Runs a grader, NAME_check.cc linked with a solution, and says how it went:
+run_check.py NAME PROGRAM
 
-A solution may crash, loop forever, print without end or ask for all memory; each ends in a sentence. Exit status: 0 if
-the solution passes, else 1.
+A solution may crash, loop forever, print without end or ask for all memory; each ends in a
+sentence. Exit status: 0 if the solution passes, else 1.
 """
 
 import collections
@@ -16,17 +17,19 @@ import sys
 import time
 
 TIME_LIMIT = 10  # seconds; a grader takes less than 3
-OUTPUT_LIMIT = 16 * 1024  # bytes; a grader prints less than 1 KB
+OUTPUT_LIMIT = 64 * 1024  # bytes; a grader prints less than 1 KB, a sanitizer some 20
 MEMORY_LIMIT = 4 << 30  # bytes of address space; a grader needs less than 0.1 GB
 
-# state: passes | fails | crashes | loops | floods. hint: one line. text: what to show, the hint included.
+# state: passes | fails | crashes | loops | floods. hint: one line. text: to show, with the hint.
 Verdict = collections.namedtuple("Verdict", "state hint text")
 
 CRASHES = {
-    signal.SIGSEGV: "is an index out of range? The case's name says the sizes. (Or a function calls itself without end.)",
+    signal.SIGSEGV: ("is an index out of range? The case's name says the sizes. "
+                     "(Or a function calls itself without end.)"),
     signal.SIGBUS: "is an index out of range?",
     signal.SIGFPE: "is an integer divided by zero?",
-    signal.SIGABRT: "an exception that nobody catches, a failed assertion, or memory written outside of its bounds",
+    signal.SIGABRT: ("an exception that nobody catches, a failed assertion, "
+                     "or memory written outside of its bounds"),
     signal.SIGILL: "does a function that returns a value reach its end without `return`?",
     signal.SIGTRAP: "does a function that returns a value reach its end without `return`?",
 }
@@ -34,13 +37,15 @@ CRASHES = {
 
 def limit_resources():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    if "ASAN_OPTIONS" not in os.environ and "TSAN_OPTIONS" not in os.environ:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
 
 
 def run(program, time_limit):
     """(output as text, exit status, "" or "loops" or "floods")"""
-    process = subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               preexec_fn=limit_resources, start_new_session=True)
+    process = subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, preexec_fn=limit_resources,
+                               start_new_session=True)
     output = b""
     trouble = ""
     deadline = time.monotonic() + time_limit
@@ -100,15 +105,22 @@ def grade(program, time_limit=TIME_LIMIT):
             reason = "asked for too much memory: is a size negative, or never set?"
         else:
             reason = CRASHES.get(number, "")
+        report = re.search(r"AddressSanitizer: .*", output)
+        reason = report[0] if report else reason
         hint = f"crashed with {number.name} ({signal.strsignal(-status)}): {reason}"
         said = re.sub(r"^at case: .*\n", "", output, flags=re.MULTILINE)
-        return Verdict("crashes", hint, said + where + f"It {hint}\n")
+        advice = "" if report else "Test with --config=asan to see the line at which it happens.\n"
+        return Verdict("crashes", hint, f"{said}{where}It {hint}\n{advice}")
     if status == 0 and re.search(r"^PASSED ", output, re.MULTILINE):
         return Verdict("passes", "", output)
+    report = re.search(r"AddressSanitizer: .*|\S+ runtime error: .*", output)
+    if report:  # of a build with --config=asan or --config=ubsan
+        return Verdict("crashes", report[0], output)
     hints = re.findall(r"^ *hint: *(.*)$", output, re.MULTILINE)
     if hints:
         return Verdict("fails", hints[0], output)
-    hint = f"the program ended by itself (exit status {status}) before the grader was through: does it call exit()?"
+    hint = (f"the program ended by itself (exit status {status}) before the grader was through: "
+            "does it call exit()?")
     return Verdict("fails", hint, output + where + f"hint: {hint}\n")
 
 

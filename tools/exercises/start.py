@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Copies a lesson's stubs to exercises/LESSON: start.py LESSON FILE ..., by `bazel run //lessons/LESSON:start`.
+"""Copies a lesson's stubs to exercises/LESSON: start.py LESSON FILE ...
 
-FILEs are the contracts (NAME.h) and the stubs (NAME.cc), in the order in which to do them. A file that is there already
-is left alone, whatever it holds.
+`bazel run //lessons/LESSON:start` calls it. FILEs are the contracts (NAME.h) and the stubs
+(NAME.cc), in the order in which to do them. A file that is there already is left alone, whatever it
+holds.
 """
 
 import os
 import pathlib
 import sys
 
-BUILD = """# Written by `bazel run //lessons/{lesson}:start`. Yours to change; git ignores this folder.
+BUILD = """# Written by `bazel run //lessons/{lesson}:start`, once.
+# Yours to change; git ignores this folder.
 load("//bazel:aios_exercise.bzl", "aios_checks")
 
 aios_checks(
@@ -27,7 +29,8 @@ def build_file(lesson, names):
 def put(path, text):
     """Writes a file that is not there. Says "new", or what it found in its place."""
     try:
-        with open(path, "x", encoding="utf-8") as file:  # "x": fails if it exists, even as a broken link
+        # "x" fails if there is anything of that name, a broken link too.
+        with open(path, "x", encoding="utf-8") as file:
             file.write(text)
         return "new"
     except FileExistsError:
@@ -51,13 +54,15 @@ def start(workspace, lesson, files):
     found = put(folder / "BUILD", build_file(lesson, names))
     lines.append(f"  {'BUILD':<{width}}{found}")
     if found.startswith("left"):
-        missing = [name for name in names if f'"{name}"' not in (folder / "BUILD").read_text(errors="replace")]
+        there = (folder / "BUILD").read_text(errors="replace")
+        missing = [name for name in names if f'"{name}"' not in there]
         if missing:
-            lines.append(f"  BUILD does not name {', '.join(missing)}: delete it and run this again, or add them.")
+            lines.append(f"  BUILD does not name {', '.join(missing)}: delete it and run this "
+                         "again, or add them.")
     first = names[0]
     lines += [
         "",
-        f"Now read exercises/{lesson}/{first}.h, write your code into {first}.cc where it says TODO, and",
+        f"Now read exercises/{lesson}/{first}.h, write your code into {first}.cc, and",
         "",
         f"    ./bazelw test //exercises/{lesson}:{first}_check   # grade it",
         f"    ./bazelw test //exercises/{lesson}:check   # grade this lesson's {len(names)}",

@@ -2,10 +2,10 @@
 //
 //   out[i] = x[i] / sqrt(mean(x * x) + eps) * weight[i],  i = 0 .. n - 1
 //
-// Use Google Highway, whose code is the same for every instruction set: rms_norm_simd.cc has what it
-// takes already, and is compiled once for each (https://google.github.io/highway). A vector has
-// Lanes(d) numbers: 4 with SSE, 8 with AVX2, 16 with AVX-512, so do not count on a number. What you
-// need:
+// Use Google Highway (https://google.github.io/highway), whose code is the same for every
+// instruction set: rms_norm_simd.cc has what it takes already, and is compiled once for each. A
+// vector has Lanes(d) numbers: 4 with SSE, 8 with AVX2, 16 with AVX-512; do not count on any of them.
+// What you need:
 //
 //   hn::Zero(d)  hn::Set(d, number)  hn::LoadU(d, pointer)  hn::StoreU(vector, d, pointer)
 //   hn::Mul(a, b)  hn::MulAdd(a, b, c) = a * b + c  hn::Add(a, b)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Proves a grader: exercise_test.py REFERENCE_PROGRAM VARIANT HINT VARIANT HINT ...
 
-The program of a variant is named as the reference's, with VARIANT in place of "reference". The reference must pass;
-the stub and each mutant must fail, with HINT in what the reader is told.
+The program of a variant is named as the reference's, with VARIANT in place of "reference". The
+reference must pass; the stub and each mutant must fail, with HINT in what the reader is told.
 """
 
 import os

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Tests what stands around the graders: stubs, mutants, :start, the runner, progress. Needs no Bazel: it plays the
-reader in folders of its own, with programs that misbehave in each way that a reader's may."""
+"""Tests what stands around the graders: stubs, mutants, :start, the runner, progress.
+
+Needs no Bazel: it plays the reader in folders of its own, with programs that misbehave in each way
+that a reader's may.
+"""
 
 import json
 import os
@@ -44,10 +47,12 @@ class TempFolder(unittest.TestCase):
 class StubTest(unittest.TestCase):
 
     def test_the_solution_is_left_out(self):
-        text = "a\n  // BEGIN SOLUTION\n  // STUB: return {};\n  secret\n  // END SOLUTION\nb\n// BEGIN SOLUTION\nmore\n// END SOLUTION\n"
+        text = ("a\n  // BEGIN SOLUTION\n  // STUB: return {};\n  secret\n  // END SOLUTION\nb\n"
+                "// BEGIN SOLUTION\nmore\n// END SOLUTION\n")
         self.assertEqual(
             make_stub.make_stub(text, "rope", "lessons/01"),
-            "a\n  // TODO: your code.\n  // What it must do: rope.h. The idea: lessons/01/README.md.\n  return {};\nb\n"
+            "a\n  // TODO: your code.\n"
+            "  // What it must do: rope.h. The idea: lessons/01/README.md.\n  return {};\nb\n"
             "// TODO: your code.\n")
 
     def test_markers_that_do_not_match_are_an_error(self):
@@ -76,8 +81,10 @@ class RunnerTest(TempFolder):
         self.assertIn("at case: the first case", verdict.text)
 
     def test_crashes_name_signal_and_case(self):
-        for how, signal, hint in (("segfault", "SIGSEGV", "index out of range"), ("past_the_end", "SIGSEGV", "index out of range"),
-                                  ("recursion", "SIGSEGV", "calls itself"), ("divide", "SIGFPE", "divided by zero"),
+        for how, signal, hint in (("segfault", "SIGSEGV", "index out of range"),
+                                  ("past_the_end", "SIGSEGV", "index out of range"),
+                                  ("recursion", "SIGSEGV", "calls itself"),
+                                  ("divide", "SIGFPE", "divided by zero"),
                                   ("throw", "SIGABRT", "an exception that nobody catches"),
                                   ("memory", "SIGABRT", "too much memory")):
             with self.subTest(how=how):
@@ -110,7 +117,8 @@ class RunnerTest(TempFolder):
         self.assertLess(len(verdict.text), 2000)
 
     def test_children_are_ended_too(self):
-        verdict = run_check.grade(self.program(f"sleep 60 &\necho $! >{self.folder}/child\nwait\n"), time_limit=0.5)
+        parent = self.program(f"sleep 60 &\necho $! >{self.folder}/child\nwait\n")
+        verdict = run_check.grade(parent, time_limit=0.5)
         self.assertEqual(verdict.state, "loops")
         time.sleep(0.1)
         child = (self.folder / "child").read_text().strip()
@@ -123,10 +131,17 @@ class RunnerTest(TempFolder):
             self.assertEqual(verdict.state, "fails")
             self.assertIn("does it call exit()", verdict.hint)
 
+    def test_sanitizers_speak_for_themselves(self):
+        for said in ("==1==ERROR: AddressSanitizer: heap-buffer-overflow on address 0x1",
+                     "rope.cc:12:3: runtime error: shift exponent 40 is too large"):
+            verdict = run_check.grade(self.program(f"echo '{said}'\nexit 1\n"))
+            self.assertEqual(verdict.state, "crashes")
+            self.assertTrue(said.endswith(verdict.hint), verdict.hint)
+
     def test_exit_status_and_text(self):
         for how, status in (("not", 0), ("wrong", 1)):
-            run = subprocess.run([sys.executable, "tools/exercises/run_check.py", "sums", self.misbehave(how)],
-                                 capture_output=True, text=True, check=False)
+            command = [sys.executable, "tools/exercises/run_check.py", "sums", self.misbehave(how)]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
             self.assertEqual(run.returncode, status)
             self.assertTrue(run.stdout.startswith("sums: "))
 
@@ -152,7 +167,8 @@ class StartTest(TempFolder):
 
     def test_copies_everything_and_says_what_to_do(self):
         said = self.start()
-        self.assertEqual(sorted(self.snapshot()), ["BUILD", "first.cc", "first.h", "second.cc", "second.h"])
+        self.assertEqual(sorted(self.snapshot()),
+                         ["BUILD", "first.cc", "first.h", "second.cc", "second.h"])
         self.assertEqual((self.work / "first.cc").read_text(), "// first.cc of the lesson\n")
         self.assertIn("./bazelw test //exercises/04_x:first_check", said)
         build = (self.work / "BUILD").read_text()
@@ -192,15 +208,15 @@ class StartTest(TempFolder):
 
     def test_without_bazel_run_it_says_how(self):
         environment = {k: v for k, v in os.environ.items() if k != "BUILD_WORKSPACE_DIRECTORY"}
-        run = subprocess.run([sys.executable, "tools/exercises/start.py", "04_x", str(self.files[1])],
-                             capture_output=True, text=True, check=False, env=environment)
+        command = [sys.executable, "tools/exercises/start.py", "04_x", str(self.files[1])]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         self.assertEqual((run.returncode, run.stdout), (2, ""))
         self.assertIn("./bazelw run //lessons/04_x:start", run.stderr)
 
     def test_a_file_where_the_folder_should_be(self):
         (self.workspace / "exercises").write_text("")
-        run = subprocess.run([sys.executable, "tools/exercises/start.py", "04_x", str(self.files[1])],
-                             capture_output=True, text=True, check=False,
+        command = [sys.executable, "tools/exercises/start.py", "04_x", str(self.files[1])]
+        run = subprocess.run(command, capture_output=True, text=True, check=False,
                              env={**os.environ, "BUILD_WORKSPACE_DIRECTORY": str(self.workspace)})
         self.assertEqual(run.returncode, 2)
         self.assertEqual(run.stderr.count("\n"), 1)
@@ -220,7 +236,8 @@ class ProgressTest(TempFolder):
         for name in self.NAMES:
             (lesson / "stubs" / f"{name}.cc").write_text(f"// stub of {name}\n")
             if name != "absent":
-                (work / f"{name}.cc").write_text(f"// stub of {name}\n" if name == "stub" else "// mine\n")
+                text = f"// stub of {name}\n" if name == "stub" else "// mine\n"
+                (work / f"{name}.cc").write_text(text)
         self.exercises = progress.exercises_of([lesson / "exercises.txt"])
         self.built = []
 
@@ -231,11 +248,12 @@ class ProgressTest(TempFolder):
 
     def test_it_tells_the_truth_in_each_state(self):
         said = progress.states(self.folder, self.exercises, self.build)
-        self.assertEqual(said[:4], ["not started", "started, still the stub", "does not compile", "fails: is it the sum?"])
+        self.assertEqual(said[:4], ["not started", "started, still the stub", "does not compile",
+                                    "fails: is it the sum?"])
         self.assertRegex(said[4], "^crashes: crashed with SIGSEGV")
         self.assertEqual(said[5], "passes")
         # What a reader has not touched is not built.
-        self.assertEqual(self.built, [f"//exercises/04_x:{name}" for name in ("broken", "wrong", "crash", "good")])
+        self.assertEqual(self.built, [f"//exercises/04_x:{name}" for name in self.NAMES[2:]])
         report = progress.report(self.exercises, said)
         self.assertIn("04_x: 1 of 6\n  absent  not started\n", report)
 
@@ -243,7 +261,10 @@ class ProgressTest(TempFolder):
         one = self.exercises[:1] + self.exercises[-1:]
         for said, what in ((["not started", "passes"], "./bazelw run //lessons/04_x:start"),
                            (["started, still the stub", "passes"], "read exercises/04_x/absent.h"),
-                           (["does not compile", "not started"], "./bazelw test //exercises/04_x:absent_check"),
+                           (["does not compile", "not started"],
+                            "./bazelw test //exercises/04_x:absent_check"),
+                           (["not started", "fails: x"],
+                            "./bazelw test //exercises/04_x:good_check"),
                            (["passes", "fails: x"], "./bazelw test //exercises/04_x:good_check"),
                            (["passes", "passes"], "all exercises pass")):
             self.assertIn(what, progress.next_step(one, said))
@@ -251,10 +272,11 @@ class ProgressTest(TempFolder):
     def test_nothing_is_built_for_who_has_not_begun(self):
         def build(labels):
             raise AssertionError(labels)
-        self.assertEqual(progress.states(self.folder, self.exercises[:2], build), ["not started", "started, still the stub"])
+        self.assertEqual(progress.states(self.folder, self.exercises[:2], build),
+                         ["not started", "started, still the stub"])
 
     def test_build_events(self):
-        """As Bazel 4 writes them; a program left by an earlier build that worked is not taken for this one's."""
+        """As Bazel 4 writes them. What an earlier build left is not taken for this one's."""
         events = [
             {"id": {"namedSet": {"id": "0"}}, "namedSetOfFiles": {"files": [
                 {"name": "exercises/x/good", "uri": "file:///out/exercises/x/good"}]}},
@@ -262,7 +284,8 @@ class ProgressTest(TempFolder):
                 "success": True, "outputGroup": [{"name": "default", "fileSets": [{"id": "0"}]}]}},
             {"id": {"targetCompleted": {"label": "//exercises/x:broken"}}, "completed": {
                 "outputGroup": [{"name": "default", "fileSets": [{"id": "0"}]}]}},
-            {"id": {"targetCompleted": {"label": "//exercises/x:gone"}}, "aborted": {"reason": "ANALYSIS_FAILURE"}},
+            {"id": {"targetCompleted": {"label": "//exercises/x:gone"}},
+             "aborted": {"reason": "ANALYSIS_FAILURE"}},
             {"id": {"pattern": {}}},
         ]
         self.assertEqual(progress.programs_in(json.dumps(event) for event in events),
