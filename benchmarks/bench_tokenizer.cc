@@ -1,4 +1,4 @@
-// How fast a tokenizer loads, encodes and decodes.
+// How fast a tokenizer loads, encodes, decodes and is trained.
 //
 //     python3 benchmarks/tokenizer_texts.py texts
 //     bazel run //benchmarks:bench_tokenizer -- --texts=texts [--model=PATH]
@@ -17,6 +17,7 @@
 
 #include "common/base/cli.h"
 #include "common/base/mapped_file.h"
+#include "common/text/bpe_trainer.h"
 #include "common/text/tokenizer.h"
 
 namespace aios {
@@ -59,6 +60,16 @@ void Decode(benchmark::State& state, const Tokenizer& tokenizer, const std::stri
   state.counters["tokens"] = static_cast<double>(ids.size());
 }
 
+constexpr int kTrainedVocabulary = 8192;
+
+void Train(benchmark::State& state, const std::string& text) {
+  for (auto _ : state) {
+    const TrainedBpe trained = TrainBpe(text, {.vocab_size = kTrainedVocabulary}, "the text");
+    state.counters["tokens"] = static_cast<double>(trained.tokens.size());
+  }
+  state.SetBytesProcessed(state.iterations() * std::ssize(text));
+}
+
 // The value of --name=value, which is taken out of the arguments.
 std::string TakeFlag(std::vector<char*>& args, std::string_view name) {
   const std::string prefix = "--" + std::string(name) + "=";
@@ -91,6 +102,8 @@ int Run(int argc, char** argv) {
     add("EncodeCold", EncodeCold)->UseManualTime();
     add("EncodeWarm", EncodeWarm);
     add("Decode", Decode);
+    benchmark::RegisterBenchmark(("Train/" + name).c_str(), Train, std::ref(*texts.back()))
+        ->Unit(kUnit);
   }
   int n_args = static_cast<int>(args.size());
   benchmark::Initialize(&n_args, args.data());

@@ -95,31 +95,30 @@ def ours_alone(program, model, folder):
             "decode_mb_per_s": {text: rate(f"Decode/{text}") for text in TEXTS}}
 
 
-def main():
-    model = str(pathlib.Path(sys.argv[1]).resolve())
-    bazel = shlex.split(os.environ.get("AIOS_BAZEL", "bazel"))
-    subprocess.run([*bazel, "build", "//benchmarks:bench_tokenizer", "//tools:tokenize"],
-                   cwd=record.ROOT, check=True)
-    bin_dir = subprocess.run([*bazel, "info", "bazel-bin"], cwd=record.ROOT, check=True,
-                             capture_output=True, text=True).stdout.strip()
+def write_texts(folder):
+    sys.argv[1:] = [folder]
+    tokenizer_texts.main()
+
+
+def measure(model, bench_tokenizer, tokenize):
+    """What is written to results/tokenizer.json, by these two of our programs."""
     tokens, merges = read_vocabulary(model)
     encoding = make_tiktoken(tokens)
     hugging_face = make_hugging_face(tokens, merges)
     seconds = {name: {text: [] for text in TEXTS} for name in ("aios", "tiktoken", "tokenizers")}
     with tempfile.TemporaryDirectory() as folder:
-        sys.argv[1:] = [folder]
-        tokenizer_texts.main()
+        write_texts(folder)
         texts = {name: (pathlib.Path(folder) / f"{name}.txt").read_text() for name in TEXTS}
 
         texts_json = pathlib.Path(folder) / "texts.json"
         texts_json.write_text(json.dumps(list(texts.values())))
-        output = subprocess.run([f"{bin_dir}/tools/tokenize", "--model", model, "--input", texts_json],
+        output = subprocess.run([tokenize, "--model", model, "--input", texts_json],
                                 check=True, capture_output=True).stdout
         for text, ids in zip(texts.values(), json.loads(output)):
             assert ids == encoding.encode_ordinary(text), "tiktoken gives other ids"
             assert ids == Tokenizer.from_str(hugging_face).encode(text).ids, "tokenizers gives other ids"
 
-        program = [f"{bin_dir}/benchmarks/bench_tokenizer"]
+        program = [bench_tokenizer]
         for _ in range(ROUNDS):
             runs = ours(program, model, folder, "--benchmark_filter=EncodeCold",
                         "--benchmark_min_time=0.01")
@@ -156,6 +155,17 @@ def main():
             "times_tiktoken": round(rate["aios"] / rate["tiktoken"], 2),
             "times_tokenizers": round(rate["aios"] / rate["tokenizers"], 2),
         }
+    return result
+
+
+def main():
+    model = str(pathlib.Path(sys.argv[1]).resolve())
+    bazel = shlex.split(os.environ.get("AIOS_BAZEL", "bazel"))
+    subprocess.run([*bazel, "build", "//benchmarks:bench_tokenizer", "//tools:tokenize"],
+                   cwd=record.ROOT, check=True)
+    bin_dir = subprocess.run([*bazel, "info", "bazel-bin"], cwd=record.ROOT, check=True,
+                             capture_output=True, text=True).stdout.strip()
+    result = measure(model, f"{bin_dir}/benchmarks/bench_tokenizer", f"{bin_dir}/tools/tokenize")
     out = record.ROOT / "benchmarks" / "results" / "tokenizer.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["texts"], indent=1))
