@@ -1,13 +1,18 @@
 // Shape: the sizes of a tensor's dimensions, slowest first (row-major): a weight of a linear layer
 // is [d_out, d_in].
 //
-// The glossary of dimensions, used in every comment of the project:
-//   n_tokens    tokens (rows) that one step computes             vocab_size  tokens that the model
-//   knows d_model     width of the residual stream                     n_layers    transformer
-//   layers n_heads     query heads                                      n_kv_heads  key and value
-//   heads; divides n_heads head_dim    width of one head                                d_ff width
-//   of the feed-forward layer q_dim       n_heads * head_dim                               kv_dim
-//   n_kv_heads * head_dim
+// The dimensions, by the words that every comment of the project uses. GLOSSARY.md explains them,
+// and has the shapes that a forward pass goes through.
+// - n_tokens: tokens (rows) that one step computes
+// - vocab_size: tokens that the model knows
+// - d_model: width of the residual stream
+// - n_layers: transformer layers
+// - n_heads: query heads
+// - n_kv_heads: key and value heads; divides n_heads
+// - head_dim: width of one head
+// - d_ff: width of the feed-forward layer
+// - q_dim: n_heads * head_dim
+// - kv_dim: n_kv_heads * head_dim
 #pragma once
 
 #include <array>
