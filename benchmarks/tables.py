@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).absolute().parent.parent
 READMES = [
     "README.md",
     "benchmarks/README.md",
+    "lessons/00_introduction/README.md",
     "lessons/02_running_an_llm/README.md",
     "lessons/03_cuda_kernels/README.md",
 ]
@@ -96,6 +97,44 @@ def lessons():
     rows = [[number, f"[**{title}**](lessons/{folder}/README.md)" if folder else title, adds,
              numbers.get(number, "")] for number, folder, title, adds in LESSONS]
     return table(["", "lesson", "what it adds", "the number that it moved"], rows)
+
+
+def lesson_00_probe():
+    runs = {name: row[0] for name, row in benchmarks("bench_lesson_00").items()}
+    rate = {re.sub("/.*", "", name): row.get("bytes_per_second", row.get("flop_per_second")) / 1e9
+            for name, row in runs.items()}
+    gpu = result("bench_lesson_00_gpu")["best"]
+    rows = [
+        ["memory, read by all cores", f"{rate['ProbeRead']:.1f} GB/s",
+         f"loops like STREAM's: copy {rate['StreamCopy']:.1f}, triad {rate['StreamTriad']:.1f}, "
+         f"a sum {rate['StreamSum']:.1f}; memcpy {rate['Memcpy']:.1f} GB/s"],
+        ["f32 products, all cores", f"{rate['ProbeGemm']:.0f} GFLOP/s",
+         f"Eigen {rate['EigenGemm']:.0f}; in registers alone {rate['RegisterPeak']:.0f} GFLOP/s"],
+    ]
+    for key, name, unit, what in (("read_bytes_s", "read", "TB/s", "sum, amax"),
+                                  ("copy_bytes_s", "copied", "TB/s", "copy_"),
+                                  ("bf16_flop_s", "bf16 products", "TFLOP/s", "matmul")):
+        rows.append([f"GPU, {name}", f"{gpu['probe'][key] / 1e12:.4g} {unit}",
+                     f"PyTorch's {what}: {gpu['torch'][key] / 1e12:.4g} {unit}"])
+    return (table(["what", "the probe", "beside it, in the same run"], rows) + "\n\n" +
+            measured_on(result("bench_lesson_00")) + " " + on_gpu(result("bench_lesson_00_gpu")))
+
+
+def lesson_00_prediction():
+    """Lesson 02's run: counted here from the config in its report, and as it reports it."""
+    report = result("02_running_an_llm")
+    run, m = report["runs"][-1], report["model"]
+    q, kv = m["n_heads"] * m["head_dim"], m["n_kv_heads"] * m["head_dim"]
+    layer = m["d_model"] * (2 * q + 2 * kv + 3 * m["d_ff"] + 2)
+    params = m["vocab_size"] * m["d_model"] + m["n_layers"] * layer + m["d_model"]
+    read = report["machine"]["read_gb_s"]
+    rows = [
+        ["parameters", f"{params:,}", f"{m['parameters']:,}"],
+        ["bytes of weights a token", f"{4 * params:,}", f"{run['bytes_per_token']:,}"],
+        [f"tokens/s, if reading at {read:.1f} GB/s were all", f"at most {read * 1e9 / (4 * params):.1f}",
+         f"{run['decode_tok_s']:.1f}"],
+    ]
+    return table(["lesson 02's run", "predicted", "reported"], rows) + "\n\n" + measured_on(report)
 
 
 def lesson_02():
@@ -302,6 +341,8 @@ TABLES = {
     "ladder_gemv": ladder_gemv,
     "ladder_rms_norm": ladder_rms_norm,
     "ladder_softmax": ladder_softmax,
+    "lesson_00_prediction": lesson_00_prediction,
+    "lesson_00_probe": lesson_00_probe,
     "lesson_02": lesson_02,
     "lesson_03": lesson_03,
     "lessons": lessons,
