@@ -43,9 +43,12 @@ def limit_resources():
 
 def run(program, time_limit):
     """(output as text, exit status, "" or "loops" or "floods")"""
+    environment = dict(os.environ)
+    if "ASAN_OPTIONS" in environment:  # It shows the line of failed assertions too.
+        environment["ASAN_OPTIONS"] += ":handle_abort=1"
     process = subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, preexec_fn=limit_resources,
-                               start_new_session=True)
+                               start_new_session=True, env=environment)
     output = b""
     trouble = ""
     deadline = time.monotonic() + time_limit
