@@ -242,8 +242,8 @@ void CheckModelConfig(const ModelConfig& config, const std::string& source) {
     int64_t value;
     int64_t max;
   };
-  // Ten times the largest models there are, and small enough that no product of two of them
-  // overflows.
+  // Ten times the largest models there are, and small enough that the product of a matrix's two
+  // sides does not overflow.
   const std::array<Bound, 8> bounds = {{{"width", config.d_model, 1 << 20},
                                         {"number of layers", config.n_layers, 1 << 12},
                                         {"number of heads", config.n_heads, 1 << 14},
@@ -257,6 +257,17 @@ void CheckModelConfig(const ModelConfig& config, const std::string& source) {
       throw InputError("{}: the model's {} is {}, not between 1 and {}", source, bound.what,
                        bound.value, bound.max);
     }
+  }
+  // Nor does the sum over all matrices, in bytes of f32: 2^56 parameters are 2^58.
+  constexpr double kMaxParams = 0x1p56;
+  const double n_params =
+      static_cast<double>(config.n_layers) * static_cast<double>(config.d_model) *
+          static_cast<double>(2 * config.q_dim() + 2 * config.kv_dim() + 3 * config.d_ff) +
+      2.0 * static_cast<double>(config.vocab_size) * static_cast<double>(config.d_model);
+  if (n_params > kMaxParams) {
+    throw InputError(
+        "{}: a model of {:.1e} parameters; more than {:.1e} cannot be counted, let alone run",
+        source, n_params, kMaxParams);
   }
   if (config.n_heads % config.n_kv_heads != 0) {
     throw InputError("{}: {} query heads cannot share {} key-value heads evenly", source,

@@ -439,6 +439,18 @@ TEST(BadGguf, NumbersThatNoModelHasAreErrorsThatNameThem) {
                 HasSubstr("epsilon"));
     EXPECT_THAT(error("llama.rope.freq_base", GgufFloat(absurd)), HasSubstr("theta"));
   }
+  // Each alone could be, all together could not.
+  const int64_t heads = 1 << 14;
+  EXPECT_THAT(ErrorOf([&] {
+                ReadGguf({{"llama.embedding_length", GgufInt(1 << 20)},
+                          {"llama.attention.head_count", GgufInt(heads)},
+                          {"llama.attention.head_count_kv", GgufInt(heads)},
+                          {"llama.attention.key_length", GgufInt(1 << 14)},
+                          {"llama.attention.value_length", GgufInt(1 << 14)},
+                          {"llama.rope.dimension_count", GgufInt(1 << 14)},
+                          {"llama.block_count", GgufInt(1 << 12)}});
+              }),
+              HasSubstr("parameters"));
   EXPECT_THAT(error("llama.block_count", GgufText("3")), HasSubstr("llama.block_count"));
   EXPECT_THAT(error("tokenizer.ggml.eos_token_id", GgufInt(500)), HasSubstr("token is 500"));
 }

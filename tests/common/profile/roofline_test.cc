@@ -310,11 +310,14 @@ TEST(ActivationBytes, IsTheTransformersScratch) {
 TEST(Roofline, StaysFiniteAtTheLargestConfigThereCanBe) {
   ModelConfig config = ShapeNamed("llama-8b");
   config.d_model = 1 << 20;
-  config.n_layers = 1 << 12;
   config.n_heads = config.n_kv_heads = 1 << 14;
   config.head_dim = 1 << 14;
   config.d_ff = 1 << 22;
   config.vocab_size = 1 << 24;
+  config.n_layers = 1 << 12;
+  EXPECT_THROW(CheckModelConfig(config, "test"), InputError);
+  config.n_layers = 1 << 5;
+  ASSERT_NO_THROW(CheckModelConfig(config, "test"));
   const ModelSize size = SizeOf(config, DType::kF32);
   EXPECT_GT(size.n_bytes(), 0);
   const Cost cost = RecomputeCost(config, size, DType::kF32, 1000000000, 1000000000);
