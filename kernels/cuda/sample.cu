@@ -149,27 +149,41 @@ __device__ __forceinline__ float LogitOf(uint64_t order) {
   return NumberOf(~static_cast<uint32_t>(order >> 32));
 }
 
-// Sorts the threads' orders, of which the first n are less than ~0 (Batcher's bitonic network).
-// Pairs within a warp meet in registers, others in the scratch of kThreads.
+// Sorts the threads' orders, of which the first n are less than ~0, all different. Each warp sorts
+// its own (Batcher's bitonic network), then each order looks up how many it follows in the other
+// warps'. scratch: kThreads.
 __device__ uint64_t SortOrders(uint64_t mine, int n, uint64_t* scratch) {
-  const int thread = threadIdx.x;
-  for (int run = 2; run < 2 * n; run *= 2) {
+  const int lane = threadIdx.x % 32;
+  const int warp = threadIdx.x / 32;
+#pragma unroll
+  for (int run = 2; run <= 32; run *= 2) {
+#pragma unroll
     for (int distance = run / 2; distance > 0; distance /= 2) {
-      uint64_t other;
-      if (distance < 32) {
-        other = __shfl_xor_sync(kAllLanes, mine, distance);
-      } else {
-        __syncthreads();
-        scratch[thread] = mine;
-        __syncthreads();
-        other = scratch[thread ^ distance];
-      }
-      const bool ascending = (thread & run) == 0;
-      const bool first_of_pair = (thread & distance) == 0;
+      const uint64_t other = __shfl_xor_sync(kAllLanes, mine, distance);
+      const bool ascending = (lane & run) == 0;
+      const bool first_of_pair = (lane & distance) == 0;
       mine = ascending == first_of_pair ? min(mine, other) : max(mine, other);
     }
   }
-  return mine;
+  if (n <= 32) return mine;
+  __syncthreads();
+  scratch[threadIdx.x] = mine;
+  __syncthreads();
+  int at = lane;
+  const int n_warps = 32 * warp < n ? (n + 31) / 32 : 0;
+#pragma unroll 4
+  for (int w = 0; w < n_warps; ++w) {
+    const uint64_t* sorted = scratch + 32 * w;
+    int before = 0;
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) before += sorted[before + step - 1] < mine ? step : 0;
+    before += sorted[before] < mine ? 1 : 0;
+    at += w == warp ? 0 : before;
+  }
+  __syncthreads();
+  if (mine != ~uint64_t{0}) scratch[at] = mine;
+  __syncthreads();
+  return threadIdx.x < n ? scratch[threadIdx.x] : ~uint64_t{0};
 }
 
 // ---- Sums within a block ------------------------------------------------------------------------
@@ -261,8 +275,14 @@ struct Row {
 #pragma unroll
         for (int j = 0; j < 4; ++j) x[j] = logits[min(i + j, n - 1)];
       }
+      if (i + 4 > n) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) visit(i + j < n ? x[j] : -INFINITY, j);
+        for (int j = 1; j < 4; ++j) {
+          if (i + j >= n) x[j] = -INFINITY;
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < 4; ++j) visit(x[j], j);
       end_of_quad(i);
     }
   }
@@ -285,9 +305,9 @@ struct Row {
     const float power = difference * rate_high;
     const float more =
         fmaf(difference, rate_high, -power) + fmaf(lost, rate_high, difference * rate_low);
-    const float weight = Exp2(power) * fmaf(more, 0.6931472F, 1.0F);
-    const bool is_any = power > -(kWeightBits + 2);
-    return __float2ull_rn(is_any ? weight * static_cast<float>(uint64_t{1} << kWeightBits) : 0.0F);
+    constexpr auto kOne = static_cast<float>(uint64_t{1} << kWeightBits);
+    const float weight = Exp2(power) * fmaf(more, 0.6931472F * kOne, kOne);
+    return __float2ull_rn(power > -(kWeightBits + 2) ? weight : 0.0F);
   }
 
   __device__ void ClearHistogram() {
@@ -321,8 +341,8 @@ struct Row {
     cluster.Sync();
   }
 
-  // Adds 4 tokens to their bins; one that is not `in` has no weight. Each addition waits for the
-  // low word's old value, which tells whether to carry: four are on their way at once.
+  // Adds 4 tokens to their bins; one that is not `in` must have no weight. Each addition waits for
+  // the low word's old value, which tells whether to carry: four are on their way at once.
   __device__ __forceinline__ void AddToBins(const bool (&in)[4], const uint32_t (&bin)[4],
                                             const uint64_t (&weight)[4]) {
     uint32_t high[4];
@@ -356,13 +376,20 @@ struct Row {
     uint64_t weight[4];
     ForEachQuad(
         [&](float logit, int j) {
-          in[j] = logit >= -FLT_MAX;
           bin[j] = BinOf(logit);
           weight[j] = WeightOf(logit);
           weights += weight[j];
-          likely_weights += weight[j] >= min_weight ? weight[j] : 0;
         },
-        [&](int) { AddToBins(in, bin, weight); });
+        [&](int i) {
+          if (min_weight > 0) {
+#pragma unroll
+            for (int j = 0; j < 4; ++j) likely_weights += weight[j] >= min_weight ? weight[j] : 0;
+          }
+#pragma unroll
+          for (int j = 0; j < 4; ++j) in[j] = i + j < n;
+          AddToBins(in, bin, weight);
+        });
+    if (min_weight == 0) likely_weights = weights;
     Sums sums;
     Scan(weights, shared.warp_sums, &sums.weight);
     Scan(likely_weights, shared.warp_sums, &sums.likely);
@@ -469,24 +496,23 @@ struct Row {
     // First within the block: to count in another's memory takes a microsecond a time.
     if (threadIdx.x == 0) shared.n_part = 0;
     __syncthreads();
-    uint32_t hits = 0;
+    bool hit[4];
     float quad[4];
     ForEachQuad(
         [&](float logit, int j) {
           quad[j] = logit;
-          hits |= wanted_bins(logit) ? 1U << j : 0;
+          hit[j] = wanted_bins(logit);
         },
         [&](int i) {
-          if (hits == 0) return;  // most often
+          if (!(hit[0] | hit[1] | hit[2] | hit[3])) return;  // most often
 #pragma unroll
           for (int j = 0; j < 4; ++j) {
-            if ((hits >> j & 1) == 0 || i + j >= n) continue;
+            if (!hit[j] || i + j >= n) continue;
             const uint64_t order = OrderOf(quad[j], first_id + i + j);
             if (!wanted(order)) continue;
             const uint32_t at = atomicAdd(&shared.n_part, 1U);
             if (at < kMaxSorted) shared.part[at] = order;
           }
-          hits = 0;
         });
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -508,8 +534,8 @@ struct Row {
   }
 
   // The first token, in the order, with which the tokens, or the weights, reach target, which is at
-  // least 1 and at most their sum.
-  __device__ Selected Select(bool by_count, uint64_t target) {
+  // least 1 and at most their sum. is_last: only the first block needs to know.
+  __device__ Selected Select(bool by_count, uint64_t target, bool is_last = false) {
     Region region;
     uint64_t weight_before = 0;
     uint64_t order = 0;
@@ -542,12 +568,17 @@ struct Row {
       const uint64_t reached = by_count ? static_cast<uint64_t>(min(i + 1, n_gathered)) : weights;
       if (before < target && reached >= target) {
         const Selected selected = {static_cast<uint32_t>(order), weight_before + weights};
-        for (int rank = 0; rank < cluster.size(); ++rank) {
+        shared.selected = selected;
+        for (int rank = 1; rank < cluster.size() && !is_last; ++rank) {
           *cluster.At(rank, &shared.selected) = selected;
         }
       }
     }
-    cluster.Sync();
+    if (is_last) {
+      __syncthreads();
+    } else {
+      cluster.Sync();
+    }
     return shared.selected;
   }
 
@@ -593,7 +624,7 @@ struct Row {
     return true;
   }
 
-  // The token, by sums over the whole vocabulary.
+  // The token, by sums over the whole vocabulary. Only the first block's is.
   __device__ uint32_t SampleFromAll(int top_k, int vocab_size, float min_logit) {
     // Fine enough for the last bin to have next to no weight, and the others few tokens; but no
     // finer than it takes to spread the row over all.
@@ -609,7 +640,9 @@ struct Row {
     }
     kept = min(kept, likely);
     const double draw = UniformDraw(params.seed, params.step) * static_cast<double>(kept);
-    return Select(false, min(static_cast<uint64_t>(draw) + 1, kept)).id;
+    return Select(false, min(static_cast<uint64_t>(draw) + 1, kept),
+                  /*is_last=*/true)
+        .id;
   }
 };
 
