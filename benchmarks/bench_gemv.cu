@@ -16,10 +16,10 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/gemv.h"
 #include "kernels/cuda/pdl.cuh"
 #include "kernels/ladder/harness.h"
-#include "kernels/ladder/library_gemm.h"
 
 namespace aios {
 namespace {
@@ -112,10 +112,15 @@ void Bench(const Shape& shape, Format dtype, const std::vector<int>& counts, boo
       });
     }
     if (!with_library) continue;
-    const ladder::LibraryGemm library(n_rows, shape.d_out, shape.d_in,
-                                      ladder::LibraryGemm::Output::kBF16);
+    kernels::cuda::Gemm library;
     add(0, "cuBLASLt", [&](int i, cudaStream_t stream) {
-      library.Launch(x.As<void>(), weight(i), y.As<void>(), stream);
+      library.Run({.x = x.As<void>(),
+                   .weight = weight(i),
+                   .y = y.As<void>(),
+                   .n_rows = n_rows,
+                   .d_in = shape.d_in,
+                   .d_out = shape.d_out},
+                  stream);
     });
   }
 }

@@ -59,8 +59,10 @@ Layout MakeLayout(Format format, int64_t rows, int64_t columns) {
 }
 
 // The library is asked for a way for so many rows, and takes it for those up to it: a text that
-// grows by a token at each step would else make it look for, and load, other kernels at each.
+// grows by a token at each step would else make it look for, and load, other kernels at each. The
+// few rows of Gemv are asked for as they are, so that it is compared with the library at its best.
 int64_t RowsToPlanFor(int64_t n_rows) {
+  if (n_rows <= 8) return n_rows;
   const int64_t step = n_rows <= 128 ? 16 : n_rows <= 1024 ? 64 : 256;
   return (n_rows + step - 1) / step * step;
 }

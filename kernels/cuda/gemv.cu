@@ -2,20 +2,26 @@
 // that matters is that enough bytes are on the way at every moment. Little's law: 4.7 TB/s x about
 // 0.8 us of loaded latency = 3.8 MB, 29 KB a multiprocessor.
 //
-// - A block of 16 warps does a tile of 16 rows of W. Its warps split d_in: warp w takes bytes
-//   [128 w, 128 w + 128) of every 2,048 of a row. Who sums what, in what order, depends on d_in
-//   alone.
+// - A block does a tile of 16 rows of W. Its warps, 8 or for long rows 16, split d_in: of 8, warp w
+//   takes bytes [128 w, 128 w + 128) of every 1,024 of a row. Who sums what, in what order, depends
+//   on d_in alone.
 // - A lane has kDepth pieces on the way, in registers; a piece that was used is replaced by the one
 //   kDepth further. The first are asked for before the kernel waits for the one that computes x.
+// - kSharing blocks fit on a multiprocessor: those of the next kernel load their first pieces there
+//   while the last ones of this kernel still work. That is the depth's price: deeper blocks are
+//   fewer. LaunchBF16 says which is best for how many tiles.
 // - bf16: tensor cores (mma m16n8k16: 16 rows of W, 8 vectors x). One vector could do without, but
 //   8 would need all of the GPU's FMAs; and so a row's sums are the same with 1 row and with 8.
 // - f32: fused multiply-add.
 // - The warps' partial sums meet in shared memory and are added in the order of the warps.
 //
-// Tried, and no better (H200): a ring of cp.async copies in shared memory, persistent blocks,
-// prefetching the rest of the tile or the next kernel's weights into the L2, x in registers ahead.
-// What is left below 40 MB is about 1.5 us a kernel, from the last load of one to the first of the
-// next.
+// What is left below 40 MB is lost from one kernel to the next: some 1.3 us in which the last
+// kernel's results are waited for, x comes, and the weights that are there already use no more of
+// the memory's bandwidth. Kernels that only read overlap fully (bench_gemv, "read, same chain").
+//
+// Tried, and no better (H200): rings in shared memory, filled by cp.async or by bulk copies (TMA)
+// of 1, 2 and 4 KB, with persistent blocks; x through shared memory; prefetching the rest of the
+// tile or the next kernel's weights into the L2; letting the next kernel start after x has come.
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -28,11 +34,8 @@
 namespace aios::kernels::cuda {
 namespace {
 
-constexpr int kWarps = 16;
-constexpr int kThreads = 32 * kWarps;
 constexpr int kTileRows = 16;     // rows of W of a block
 constexpr int kPieceBytes = 128;  // of a row: what a warp takes of it at a time, a cache line
-constexpr int kStepBytes = kWarps * kPieceBytes;
 
 // Lane 4 g + t of a warp holds of a piece of rows g and g + 8 the bytes [16 t, 16 t + 16) of either
 // half. That is what mma wants of it, up to the order of the columns, which is the same for W and x
@@ -42,10 +45,11 @@ constexpr int kHalves = 2;
 constexpr int kHalfBytes = kPieceBytes / kHalves;
 using Piece = uint4[kLaneRows][kHalves];
 
-// W is read once: not to be kept in the L1.
+// W is read once: not to be kept in the L1. Not ld.global.nc, which the assembler is free to move
+// behind WaitForPreviousKernel, and it does: then the next kernel's weights are not on their way.
 __device__ __forceinline__ uint4 LoadOnce(const char* from) {
   uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+  asm volatile("ld.global.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(from));
   return v;
@@ -67,11 +71,12 @@ struct Lane {
 template <typename T, int kMaxRows>
 struct Sums;
 
-// D = A B + D with A: 16 rows of W, B: 8 vectors. This lane's D: outputs g (sum[0], [1]) and g + 8
-// (sum[2], [3]) of vectors 2 t and 2 t + 1.
+// D = A B + D with A: 16 rows of W, B: 8 vectors. This lane's D: outputs g (sum[.][0], [1]) and
+// g + 8 (sum[.][2], [3]) of vectors 2 t and 2 t + 1. Two D, taken in turn: a product must wait for
+// the one before it of its own D only.
 template <int kMaxRows>
 struct Sums<__nv_bfloat16, kMaxRows> {
-  float sum[4] = {};
+  float sum[2][4] = {};
 
   // x: this lane's first byte of vector 0 in the half.
   __device__ void Add(const Piece& w, int half, const char* x, bool valid, int64_t row_bytes,
@@ -81,21 +86,21 @@ struct Sums<__nv_bfloat16, kMaxRows> {
       b = *reinterpret_cast<const uint4*>(x + lane.group * row_bytes);
     }
     const uint4 low = w[0][half], high = w[1][half];
-    Mma(low.x, high.x, low.y, high.y, b.x, b.y);
-    Mma(low.z, high.z, low.w, high.w, b.z, b.w);
+    Mma(sum[0], low.x, high.x, low.y, high.y, b.x, b.y);
+    Mma(sum[1], low.z, high.z, low.w, high.w, b.z, b.w);
   }
-  __device__ void Mma(uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
-                      uint32_t b1) {
+  __device__ static void Mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                             uint32_t b0, uint32_t b1) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
   }
   __device__ void Write(float (&partial)[kGemvMaxRows][kTileRows], Lane lane) const {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      partial[2 * lane.quarter + i % 2][lane.group + i / 2 * 8] = sum[i];
+      partial[2 * lane.quarter + i % 2][lane.group + i / 2 * 8] = sum[0][i] + sum[1][i];
     }
   }
 };
@@ -134,16 +139,16 @@ struct Sums<float, kMaxRows> {
   }
 };
 
-// How many blocks are to share a multiprocessor, which bounds their registers.
-template <int kMaxRows, int kDepth>
-constexpr int kSharing = kDepth == 1 && kMaxRows <= 4 ? 2 : 1;
-
 // Block b: outputs [16 b, 16 b + 16). Rows of W are whole multiples of 16 bytes, under 1 GB.
-// kMaxRows >= n_rows (bf16: any). kDepth: pieces of 64 bytes that a lane has on the way, which is
-// no matter to the sums.
-template <typename T, typename Y, int kMaxRows, int kDepth>
-__global__ __launch_bounds__(kThreads,
-                             (kSharing<kMaxRows, kDepth>)) void TilePerBlock(const GemvArgs args) {
+// kMaxRows >= n_rows (bf16: any). kDepth: pieces of 64 bytes that a lane has on the way, kSharing:
+// blocks on a multiprocessor, which bounds their registers, kEarly: the next kernel may start
+// before this one has asked for its first pieces rather than after. These three are no matter to
+// the sums.
+template <typename T, typename Y, int kMaxRows, int kWarps, int kDepth, int kSharing, bool kEarly>
+__global__ __launch_bounds__(32 * kWarps, kSharing) void TilePerBlock(const GemvArgs args) {
+  constexpr int kStepBytes = kWarps * kPieceBytes;  // of a row: what the block takes at a time
+  static_assert(32 * kWarps >= kGemvMaxRows * kTileRows);
+  if (kEarly) LetNextKernelStart();
   const Lane lane;
   const int row_bytes = static_cast<int>(args.d_in * sizeof(T));
   const int64_t first_output = static_cast<int64_t>(blockIdx.x) * kTileRows;
@@ -173,7 +178,7 @@ __global__ __launch_bounds__(kThreads,
   Piece pieces[kDepth];
 #pragma unroll
   for (int i = 0; i < kDepth; ++i) load(pieces[i], i * kStepBytes);
-  LetNextKernelStart();
+  if (!kEarly) LetNextKernelStart();
   WaitForPreviousKernel();
 
   Sums<T, kMaxRows> sums;
@@ -200,12 +205,13 @@ __global__ __launch_bounds__(kThreads,
   for (int warp = 1; warp < kWarps; ++warp) sum += partials[warp][r][i];
   Store(sum, static_cast<Y*>(args.y) + r * args.d_out + first_output + i);
 }
-static_assert(kThreads >= kGemvMaxRows * kTileRows);
+
+constexpr int kSlowWarps = 16;
 
 // Any d_in, any alignment: a warp does an output of all vectors, number by number.
 template <typename T, typename Y>
-__global__ __launch_bounds__(kThreads) void WarpPerOutput(const GemvArgs args) {
-  const int64_t output = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+__global__ __launch_bounds__(32 * kSlowWarps) void WarpPerOutput(const GemvArgs args) {
+  const int64_t output = static_cast<int64_t>(blockIdx.x) * kSlowWarps + threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   LetNextKernelStart();
   WaitForPreviousKernel();
@@ -225,41 +231,71 @@ __global__ __launch_bounds__(kThreads) void WarpPerOutput(const GemvArgs args) {
 
 bool IsAligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
-// Two blocks share a multiprocessor, and each has 32 KB on the way. Where there are so few tiles
-// that a block is alone, it has 96 KB on the way. (An H200 has 132 multiprocessors.)
-constexpr unsigned kFewTiles = 132;
+template <typename T, typename Y, int kMaxRows, int kWarps, int kDepth, int kSharing, bool kEarly>
+void LaunchTiles(const GemvArgs& args, cudaStream_t stream) {
+  Launch(TilePerBlock<T, Y, kMaxRows, kWarps, kDepth, kSharing, kEarly>,
+         {.grid = dim3(static_cast<unsigned>((args.d_out + kTileRows - 1) / kTileRows)),
+          .block = dim3(32 * kWarps),
+          .overlap_previous = args.overlap_previous},
+         stream, args);
+}
 
-template <typename T, typename Y, int kMaxRows>
-void LaunchTiles(const GemvArgs& args, const LaunchShape& shape, cudaStream_t stream) {
-  // mma does 8 rows at the price of 1.
-  constexpr int kRows = std::is_same_v<T, __nv_bfloat16> ? 1 : kMaxRows;
-  if (kRows <= 4 && shape.grid.x <= kFewTiles) {  // beyond 4 rows of f32 there are no registers
-    Launch(TilePerBlock<T, Y, std::min(kRows, 4), 3>, shape, stream, args);
+constexpr int64_t kMultiprocessors = 132;  // of an H200; on others this is fast or less so
+constexpr int64_t kShortRow = 8192;        // bytes
+
+// mma does 8 vectors at the price of 1. The number of warps, and so the order of the sums, is by
+// d_in alone; the rest is by the number of tiles, as measured.
+template <typename Y>
+void LaunchBF16(const GemvArgs& args, cudaStream_t stream) {
+  using T = __nv_bfloat16;
+  const int64_t n_tiles = (args.d_out + kTileRows - 1) / kTileRows;
+  if (args.d_in * static_cast<int64_t>(sizeof(T)) > kShortRow) {
+    if (n_tiles <= kMultiprocessors) {
+      LaunchTiles<T, Y, 1, 16, 3, 1, false>(args, stream);  // a block alone: 96 KB on the way
+    } else {
+      LaunchTiles<T, Y, 1, 16, 1, 2, false>(args, stream);
+    }
+  } else if (2 * n_tiles <= 3 * kMultiprocessors) {
+    LaunchTiles<T, Y, 1, 8, 4, 2, true>(args, stream);  // 4 KB of a row: the tile of d_in 2048
+  } else if (n_tiles > 2 * kMultiprocessors && n_tiles <= 8 * kMultiprocessors) {
+    LaunchTiles<T, Y, 1, 8, 2, 3, false>(args, stream);
+  } else if (n_tiles > 30 * kMultiprocessors) {  // the output matrix: many waves of small blocks
+    LaunchTiles<T, Y, 1, 8, 1, 5, false>(args, stream);
   } else {
-    Launch(TilePerBlock<T, Y, kRows, 1>, shape, stream, args);
+    LaunchTiles<T, Y, 1, 8, 3, 2, true>(args, stream);
+  }
+}
+
+// The registers hold few vectors' sums and a deep queue, or many sums.
+template <typename Y, int kMaxRows>
+void LaunchF32(const GemvArgs& args, cudaStream_t stream) {
+  if (kMaxRows <= 4 && args.d_out <= kTileRows * kMultiprocessors) {
+    LaunchTiles<float, Y, std::min(kMaxRows, 4), 16, 3, 1, false>(args, stream);
+  } else {
+    LaunchTiles<float, Y, kMaxRows, 16, 1, (kMaxRows <= 4 ? 2 : 1), false>(args, stream);
   }
 }
 
 template <typename T, typename Y>
 void GemvOf(const GemvArgs& args, cudaStream_t stream) {
-  const auto shape = [&](int rows_of_block) {
-    const int64_t n_blocks = (args.d_out + rows_of_block - 1) / rows_of_block;
-    return LaunchShape{.grid = dim3(static_cast<unsigned>(n_blocks)),
-                       .block = dim3(kThreads),
-                       .overlap_previous = args.overlap_previous};
-  };
   const int64_t row_bytes = args.d_in * static_cast<int64_t>(sizeof(T));
   if (row_bytes % 16 != 0 || row_bytes >= 1 << 30 || !IsAligned(args.x) ||
       !IsAligned(args.weight)) {
-    Launch(WarpPerOutput<T, Y>, shape(kWarps), stream, args);
+    Launch(WarpPerOutput<T, Y>,
+           {.grid = dim3(static_cast<unsigned>((args.d_out + kSlowWarps - 1) / kSlowWarps)),
+            .block = dim3(32 * kSlowWarps),
+            .overlap_previous = args.overlap_previous},
+           stream, args);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    LaunchBF16<Y>(args, stream);
   } else if (args.n_rows > 4) {
-    LaunchTiles<T, Y, 8>(args, shape(kTileRows), stream);
+    LaunchF32<Y, 8>(args, stream);
   } else if (args.n_rows > 2) {
-    LaunchTiles<T, Y, 4>(args, shape(kTileRows), stream);
+    LaunchF32<Y, 4>(args, stream);
   } else if (args.n_rows > 1) {
-    LaunchTiles<T, Y, 2>(args, shape(kTileRows), stream);
+    LaunchF32<Y, 2>(args, stream);
   } else {
-    LaunchTiles<T, Y, 1>(args, shape(kTileRows), stream);
+    LaunchF32<Y, 1>(args, stream);
   }
 }
 

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/ladder/harness.h"
-#include "kernels/ladder/library_gemm.h"
 
 namespace aios::ladder {
 namespace {
@@ -257,9 +257,15 @@ Limits MeasureLimits(bool with_gemm) {
     const DeviceArray a = DeviceArray::NormalBF16(kCells, 1),
                       b = DeviceArray::NormalBF16(kCells, 2);
     const DeviceArray c(kCells * sizeof(__nv_bfloat16));
-    const LibraryGemm gemm(kSize, kSize, kSize, LibraryGemm::Output::kBF16);
+    kernels::cuda::Gemm gemm;
     limits.gemm_flop_s = 2.0 * kCells * kSize / TimeKernel([&](int, cudaStream_t s) {
-                           gemm.Launch(a.As<void>(), b.As<void>(), c.As<void>(), s);
+                           gemm.Run({.x = a.As<void>(),
+                                     .weight = b.As<void>(),
+                                     .y = c.As<void>(),
+                                     .n_rows = kSize,
+                                     .d_in = kSize,
+                                     .d_out = kSize},
+                                    s);
                          });
   }
   return limits;

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/gemm.h"
 #include "kernels/ladder/gemm/gemm.h"
-#include "kernels/ladder/library_gemm.h"
 
 namespace aios::ladder::gemm {
 namespace {
@@ -31,8 +31,20 @@ class Problem {
         b_(DeviceArray::NormalBF16(size_t(shape.n) * shape.k, 2, 1 / std::sqrt(float(shape.k)))),
         c_(n_cells() * sizeof(__nv_bfloat16)),
         want_(n_cells() * sizeof(float)) {
-    const LibraryGemm reference(shape.m, shape.n, shape.k, LibraryGemm::Output::kF32);
-    reference.Launch(a_.As<void>(), b_.As<void>(), want_.As<void>(), nullptr);
+    Library(want_.As<void>(), kernels::Format::kF32, nullptr);
+  }
+
+  // The same product by cuBLASLt, in bf16 or, to be a reference, in f32: then only the order of the
+  // sums rounds.
+  void Library(void* c, kernels::Format format, cudaStream_t stream) {
+    library_.Run({.x = a_.As<void>(),
+                  .weight = b_.As<void>(),
+                  .y = c,
+                  .n_rows = shape_.m,
+                  .d_in = shape_.k,
+                  .d_out = shape_.n,
+                  .y_dtype = format},
+                 stream);
   }
 
   size_t n_cells() const { return size_t(shape_.m) * shape_.n; }
@@ -78,10 +90,11 @@ class Problem {
  private:
   Shape shape_;
   DeviceArray a_, b_, c_, want_;
+  kernels::cuda::Gemm library_;
 };
 
 // Tails of every tile size in m, n and k; one row; fewer than a tile of each; more tiles than SMs.
-const Shape kVerifyShapes[] = {
+constexpr Shape kVerifyShapes[] = {
     {1, 256, 64},     {1, 8, 8},          {7, 1000, 136},   {17, 264, 520},   {63, 128, 1024},
     {65, 520, 72},    {100, 3000, 200},   {127, 257, 64},   {129, 258, 4096}, {255, 8, 256},
     {300, 776, 1096}, {1000, 5000, 1000}, {3333, 4104, 328}};
@@ -115,10 +128,8 @@ std::vector<Row> RunGemmLadder(const Limits& limits, const Flags& flags) {
         rows.push_back(
             problem.Timed(level.number, level.name, limits, flags,
                           [&](int, cudaStream_t s) { level.launch(problem.args(), s); }));
-    const LibraryGemm library(shape.m, shape.n, shape.k, LibraryGemm::Output::kBF16);
-    const GemmArgs args = problem.args();
     rows.push_back(problem.Timed(0, "cuBLASLt", limits, flags, [&](int, cudaStream_t s) {
-      library.Launch(args.a, args.b, args.c, s);
+      problem.Library(problem.args().c, kernels::Format::kBF16, s);
     }));
   }
   return rows;

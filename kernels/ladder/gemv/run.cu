@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/ladder/gemv/gemv.h"
 #include "kernels/ladder/harness.h"
-#include "kernels/ladder/library_gemm.h"
 
 namespace aios::ladder::gemv {
 namespace {
@@ -119,9 +119,15 @@ std::vector<Row> RunGemvLadder(const Limits& limits, const Flags& flags) {
       add(level.number, level.name, error,
           TimeKernel([&](int i, cudaStream_t stream) { level.run(p.Args(i), stream); }, timing));
     }
-    const LibraryGemm library(1, shape.d_out, shape.d_in, LibraryGemm::Output::kBF16);
+    kernels::cuda::Gemm library;
     const auto run = [&](int i, cudaStream_t stream) {
-      library.Launch(p.x.As<void>(), p.Weight(i), p.y.As<void>(), stream);
+      library.Run({.x = p.x.As<void>(),
+                   .weight = p.Weight(i),
+                   .y = p.y.As<void>(),
+                   .n_rows = 1,
+                   .d_in = shape.d_in,
+                   .d_out = shape.d_out},
+                  stream);
     };
     p.y.Poison();
     run(0, nullptr);

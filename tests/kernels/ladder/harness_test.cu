@@ -11,7 +11,6 @@
 
 #include "kernels/cuda/stream.h"
 #include "kernels/ladder/harness.h"
-#include "kernels/ladder/library_gemm.h"
 #include "tests/kernels/cuda/gpu_testing.h"
 
 namespace aios::ladder {
@@ -130,24 +129,6 @@ TEST_F(HarnessTest, ReadStreamReadsEveryVector) {
       EXPECT_EQ(sink.Download()[0], kFold) << at << " of " << n_words;
     }
   EXPECT_THROW(kernels::cuda::ReadStream(nullptr, 8, nullptr, nullptr), std::invalid_argument);
-}
-
-TEST_F(HarnessTest, LibraryGemmIsARowMajorProductWithBTransposed) {
-  constexpr int kM = 8, kN = 16, kK = 24;
-  std::vector<float> a(kM * kK), b(kN * kK);
-  for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i % 7) - 3;
-  for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i % 5) - 2;
-  const TestBuffer<uint16_t> device_a(kernels::cuda::ToBF16(a)), device_b(kernels::cuda::ToBF16(b));
-  const TestBuffer<float> c(size_t{kM} * kN);
-  const LibraryGemm gemm(kM, kN, kK, LibraryGemm::Output::kF32);
-  gemm.Launch(device_a.data(), device_b.data(), c.data(), nullptr);
-  const std::vector<float> got = c.Download();
-  for (int row = 0; row < kM; ++row)
-    for (int column = 0; column < kN; ++column) {
-      float want = 0;  // small integers: exact
-      for (int i = 0; i < kK; ++i) want += a[row * kK + i] * b[column * kK + i];
-      EXPECT_EQ(got[row * kN + column], want) << row << ", " << column;
-    }
 }
 
 // Needs no GPU.
