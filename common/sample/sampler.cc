@@ -1,7 +1,9 @@
 #include "common/sample/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "common/base/check.h"
@@ -15,7 +17,11 @@ bool Better(const ScoredToken& a, const ScoredToken& b) {
   return a.second != b.second ? a.second > b.second : a.first < b.first;
 }
 
+// Loops over this many numbers side by side: the compiler makes vectors of them.
+constexpr size_t kLanes = 16;
+
 void CheckScores(std::span<const float> logits) {
+  if (AllFinite(logits)) return;
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i])) {
       throw InputError("the model's score of token {} is {}: its weights are damaged", i,
@@ -24,8 +30,29 @@ void CheckScores(std::span<const float> logits) {
   }
 }
 
+// The first of the largest. REQUIRES: no NaN.
 int32_t ArgMax(std::span<const float> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  constexpr size_t kBlock = 1024;  // which one has the largest; only that one is searched for it
+  size_t best_block = 0;
+  float best = -std::numeric_limits<float>::infinity();
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const std::span block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
+    float largest[kLanes];
+    std::fill_n(largest, kLanes, block[0]);
+    size_t i = 0;
+    for (; i + kLanes <= block.size(); i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) largest[j] = std::max(largest[j], block[i + j]);
+    }
+    for (; i < block.size(); ++i) largest[0] = std::max(largest[0], block[i]);
+    const float of_block = *std::max_element(largest, largest + kLanes);
+    if (of_block > best) {
+      best = of_block;
+      best_block = begin;
+    }
+  }
+  return static_cast<int32_t>(
+      std::find(logits.begin() + static_cast<std::ptrdiff_t>(best_block), logits.end(), best) -
+      logits.begin());
 }
 
 uint64_t SplitMix64(uint64_t x) {
@@ -48,6 +75,21 @@ void CheckSamplingParams(const SamplingParams& params) {
   check("--min-p", params.min_p, params.min_p >= 0 && params.min_p <= 1, "between 0 and 1");
 }
 
+bool AllFinite(std::span<const float> logits) {
+  // Infinities and NaNs have all bits of the exponent set.
+  constexpr uint32_t kExponent = 0x7F800000;
+  uint32_t broken[kLanes] = {};
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) {
+      const auto bits = std::bit_cast<uint32_t>(logits[i + j]);
+      broken[j] |= static_cast<uint32_t>((bits & kExponent) == kExponent);
+    }
+  }
+  for (; i < logits.size(); ++i) broken[0] |= static_cast<uint32_t>(!std::isfinite(logits[i]));
+  return std::all_of(broken, broken + kLanes, [](uint32_t b) { return b == 0; });
+}
+
 std::vector<ScoredToken> TopLogits(std::span<const float> logits, int k) {
   CheckScores(logits);
   std::vector<ScoredToken> tokens;
@@ -66,6 +108,29 @@ double LogSumExp(std::span<const float> logits) {
   double sum = 0;
   for (const float logit : logits) sum += std::exp(logit - max);
   return max + std::log(sum);
+}
+
+float TopMargin(std::span<const float> logits) {
+  AIOS_CHECK(!logits.empty());
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
+  float best[kLanes], second[kLanes];
+  std::fill_n(best, kLanes, kLowest);
+  std::fill_n(second, kLanes, kLowest);
+  const auto add = [&](size_t lane, float logit) {
+    second[lane] = std::max(second[lane], std::min(best[lane], logit));
+    best[lane] = std::max(best[lane], logit);
+  };
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) add(j, logits[i + j]);
+  }
+  for (; i < logits.size(); ++i) add(0, logits[i]);
+  // Of the lanes' two best each, the two best of all.
+  for (size_t j = 1; j < kLanes; ++j) {
+    add(0, best[j]);
+    add(0, second[j]);
+  }
+  return best[0] - second[0];
 }
 
 std::vector<ScoredToken> Candidates(std::span<const float> logits, const SamplingParams& params) {

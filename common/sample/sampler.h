@@ -35,6 +35,13 @@ std::vector<ScoredToken> TopLogits(std::span<const float> logits, int k);
 // log(sum(exp(logits))): logit - LogSumExp is a token's log-probability.
 double LogSumExp(std::span<const float> logits);
 
+// Whether no logit is infinite or NaN.
+bool AllFinite(std::span<const float> logits);
+
+// The best logit less the second best: how close a greedy choice was. Infinity if there is only
+// one.
+float TopMargin(std::span<const float> logits);
+
 // The candidates that the parameters leave, best first, with probabilities that add up to 1.
 // REQUIRES: temperature > 0.
 std::vector<ScoredToken> Candidates(std::span<const float> logits, const SamplingParams& params);

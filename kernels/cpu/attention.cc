@@ -2,55 +2,102 @@
 //
 // A task has up to kMaxQueries query vectors (rows x heads of the group) and walks the keys in
 // tiles of kTile, counted from position 0:
-//   1. the tile of K is transposed, so that a vector holds the same number of 16 keys (AVX-512);
-//   2. scores[query][key] = q . k, in register tiles of kRows queries x 2 vectors of keys;
-//   3. the online softmax turns scores into weights, and tells each query by which factor what it
+//   1. scores[query][key] = q . k: for many queries the tile of K is transposed first, so that a
+//      vector holds the same number of 16 keys (AVX-512); for few that is done in registers;
+//   2. the online softmax turns scores into weights, and tells each query by which factor what it
 //      has gathered so far shrinks;
-//   4. acc[query] += weights . V, in register tiles of kRows queries x 2 vectors of head_dim.
-// Every sum runs in an order that the tile fixes: over head_dim from 0 (2.), over the keys of the
-// tile (3., 4.); how many queries share a register tile changes none. Keys that a query must not
-// see are not multiplied by zero but left out, so that they may be anything, NaN too.
+//   3. acc[query] += weights . V.
+// Keys that a query must not see are not multiplied by zero but left out, so that they may be
+// anything, NaN too.
+//
+// In two steps, 1. is for all tiles before 2. and 3.; then tasks share the keys (1.), or numbers of
+// the head (3.), of which each is a sum of its own: no sum changes its order.
 #include "kernels/cpu/attention.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention.cc"
 #include "hwy/foreach_target.h"  // before highway.h, which it steers
 #include "hwy/highway.h"
-#include "kernels/cpu/exp-inl.h"
+#include "kernels/cpu/attention_tile-inl.h"
 
 #ifndef AIOS_KERNELS_CPU_ATTENTION_ONCE  // this part is the same for all instruction sets
 #define AIOS_KERNELS_CPU_ATTENTION_ONCE
 namespace aios::kernels::cpu {
 namespace {
 
-constexpr int64_t kTile = 128;       // keys; a multiple of all vectors' lanes
 constexpr int64_t kMaxQueries = 64;  // of a task, unless one row has more
-constexpr int64_t kPad = 32;         // scratch rows are whole pairs of vectors
-// From one row of the transposed tile to the next: 9 cache lines. 8 would put a whole column, which
-// Transpose writes, into 8 of an L1 cache's 64 sets.
-constexpr int64_t kTileStride = kTile + 16;
+constexpr int64_t kFewQueries = 8;   // for more than these it pays to transpose a tile
+constexpr int64_t kScoreKeys = 64;   // of a task of AttentionScores; divides kTile
+constexpr int64_t kPart = kPad;      // numbers of a head, of a task of AttentionValues
+static_assert(kTile % kScoreKeys == 0);
 
 int64_t GroupSize(const AttentionArgs& args) { return args.n_heads / args.kv.n_kv_heads; }
 int64_t RowsPerTask(const AttentionArgs& args) {
   return std::max<int64_t>(1, kMaxQueries / GroupSize(args));
 }
-int64_t PaddedHeadDim(const AttentionArgs& args) {
-  return (args.kv.head_dim + kPad - 1) / kPad * kPad;
-}
+int64_t MaxQueries(const AttentionArgs& args) { return RowsPerTask(args) * GroupSize(args); }
+int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+int64_t PaddedHeadDim(const AttentionArgs& args) { return RoundUp(args.kv.head_dim, kPad); }
 
 struct Task {
   int64_t seq = 0;
   int64_t kv_head = 0;
   int64_t first_row = 0;  // of the batch
   int64_t n_rows = 0;
+};
+
+// Its queries: number i is head i % group of row i / group, so that positions do not fall.
+struct Queries {
+  Queries(const AttentionArgs& a, const Task& t)
+      : args(a), task(t), group(GroupSize(a)), n(t.n_rows * group) {}
+
+  // Where query i is in q and in out.
+  int64_t Index(int64_t i) const {
+    const int64_t row = task.first_row + i / group;
+    return (row * args.n_heads + task.kv_head * group + i % group) * args.kv.head_dim;
+  }
+  int64_t Position(int64_t i) const { return args.batch.positions[task.first_row + i / group]; }
+  int64_t NumKeys() const { return Position(n - 1) + 1; }
+  // How many of the n_keys keys from `begin` on query i sees.
+  int64_t Visible(int64_t i, int64_t begin, int64_t n_keys) const {
+    return std::clamp<int64_t>(Position(i) + 1 - begin, 0, n_keys);
+  }
+  // The first query that sees any key from `begin` on, of which the last one does.
+  int64_t First(int64_t begin) const {
+    int64_t i = 0;
+    while (Position(i) < begin) ++i;
+    return i;
+  }
+
+  const AttentionArgs& args;
+  const Task& task;
+  int64_t group;
+  int64_t n;
+};
+
+// What a task needs for itself, cut out of its scratch memory.
+struct TaskScratch {
+  TaskScratch(const AttentionArgs& args, float* memory)
+      : q(memory),
+        acc(q + MaxQueries(args) * PaddedHeadDim(args)),
+        scores(acc + MaxQueries(args) * PaddedHeadDim(args)),
+        k_tile(scores + MaxQueries(args) * kTile),
+        maxima(k_tile + args.kv.head_dim * kTileStride),
+        sums(maxima + MaxQueries(args)) {}
+  float* End(const AttentionArgs& args) const { return sums + MaxQueries(args); }
+
+  float* q;       // [n_queries, padded], scaled
+  float* acc;     // [n_queries, padded]
+  float* scores;  // [n_queries, kTile]
+  float* k_tile;  // [head_dim, kTileStride]
+  float* maxima;  // [n_queries]
+  float* sums;    // [n_queries]
 };
 
 }  // namespace
@@ -61,257 +108,158 @@ HWY_BEFORE_NAMESPACE();
 namespace aios::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using Floats = hn::CappedTag<float, 16>;
-using FloatVec = hn::Vec<Floats>;
-
-constexpr int kRows = 4;  // with 2 vectors: 8 sums, as many as 2 FMA units x 4 cycles keep going
-
-// keys [n_keys, head_dim] -> columns of `transposed` [head_dim, kTileStride]
-void Transpose(const float* keys, int64_t n_keys, int64_t head_dim, float* transposed) {
-  int64_t key = 0;
-#if HWY_TARGET != HWY_SCALAR
-  const hn::CappedTag<float, 4> four;
-  const hn::Repartition<double, decltype(four)> two;
-  for (; key + 4 <= n_keys; key += 4) {
-    const float* from = keys + key * head_dim;
-    int64_t d = 0;
-    for (; d + 4 <= head_dim; d += 4) {
-      const auto a = hn::LoadU(four, from + d);
-      const auto b = hn::LoadU(four, from + head_dim + d);
-      const auto c = hn::LoadU(four, from + 2 * head_dim + d);
-      const auto e = hn::LoadU(four, from + 3 * head_dim + d);
-      const auto ab_low = hn::BitCast(two, hn::InterleaveLower(four, a, b));
-      const auto ab_high = hn::BitCast(two, hn::InterleaveUpper(four, a, b));
-      const auto ce_low = hn::BitCast(two, hn::InterleaveLower(four, c, e));
-      const auto ce_high = hn::BitCast(two, hn::InterleaveUpper(four, c, e));
-      float* to = transposed + d * kTileStride + key;
-      hn::StoreU(hn::BitCast(four, hn::InterleaveLower(two, ab_low, ce_low)), four, to);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(two, ab_low, ce_low)), four,
-                 to + kTileStride);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveLower(two, ab_high, ce_high)), four,
-                 to + 2 * kTileStride);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(two, ab_high, ce_high)), four,
-                 to + 3 * kTileStride);
-    }
-    for (; d < head_dim; ++d) {
-      for (int64_t i = 0; i < 4; ++i)
-        transposed[d * kTileStride + key + i] = from[i * head_dim + d];
-    }
-  }
-#endif
-  for (; key < n_keys; ++key) {
-    for (int64_t d = 0; d < head_dim; ++d) {
-      transposed[d * kTileStride + key] = keys[key * head_dim + d];
-    }
+void ScaleQueries(const Queries& queries, const TaskScratch& scratch) {
+  const int64_t head_dim = queries.args.kv.head_dim, padded = PaddedHeadDim(queries.args);
+  const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
+  for (int64_t i = 0; i < queries.n; ++i) {
+    const float* from = queries.args.q + queries.Index(i);
+    for (int64_t d = 0; d < head_dim; ++d) scratch.q[i * padded + d] = from[d] * scale;
   }
 }
 
-// scores[r][key] = sum over d of q[r][d] * transposed[d][key], for kN queries and the tile's first
-// n_keys keys (and those that fill up the last pair of vectors).
-template <int kN>
-void Scores(const float* q, int64_t q_stride, const float* transposed, int64_t head_dim,
-            int64_t n_keys, float* scores) {
-  const Floats floats;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(floats));
-  for (int64_t key = 0; key < n_keys; key += 2 * lanes) {
-    FloatVec sums[kN][2];
-    for (int r = 0; r < kN; ++r) sums[r][0] = sums[r][1] = hn::Zero(floats);
-    for (int64_t d = 0; d < head_dim; ++d) {
-      const FloatVec k0 = hn::LoadU(floats, transposed + d * kTileStride + key);
-      const FloatVec k1 = hn::LoadU(floats, transposed + d * kTileStride + key + lanes);
-      for (int r = 0; r < kN; ++r) {
-        const FloatVec x = hn::Set(floats, q[r * q_stride + d]);
-        sums[r][0] = hn::MulAdd(x, k0, sums[r][0]);
-        sums[r][1] = hn::MulAdd(x, k1, sums[r][1]);
+// scores[query][key] for n_keys keys from `begin` on, n_keys <= kTile, of the queries that see any.
+void TileScores(const Queries& queries, const TaskScratch& scratch, int64_t begin, int64_t n_keys,
+                float* scores, int64_t scores_stride) {
+  const KvView& kv = queries.args.kv;
+  const int64_t head_dim = kv.head_dim, padded = PaddedHeadDim(queries.args);
+  const int64_t first = queries.First(begin);
+  const auto keys_at = [&](int64_t key) {
+    return kv.k + kv.Offset(queries.task.seq, begin + key, queries.task.kv_head);
+  };
+  if (queries.n - first <= kFewQueries) {
+    int64_t left_of_page = 0;  // keys from `next` on
+    const float* next = nullptr;
+    for (int64_t key = 0; key < n_keys; key += kLanes) {
+      const float* keys[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i) {
+        // Those past the last key repeat it: nobody reads their scores.
+        if (key + i >= n_keys) {
+          keys[i] = keys[i - 1];
+          continue;
+        }
+        if (left_of_page == 0) {
+          left_of_page = kv.page_size - (begin + key + i) % kv.page_size;
+          next = keys_at(key + i);
+        }
+        keys[i] = next;
+        next += head_dim;
+        --left_of_page;
       }
+      ForEachRegisterTile(first, queries.n, [&](int64_t i, auto number) {
+        ScoresOfFew<number>(scratch.q + i * padded, padded, keys, head_dim,
+                            scores + i * scores_stride + key, scores_stride);
+      });
     }
-    for (int r = 0; r < kN; ++r) {
-      hn::StoreU(sums[r][0], floats, scores + r * kTile + key);
-      hn::StoreU(sums[r][1], floats, scores + r * kTile + key + lanes);
-    }
+    return;
   }
+  for (int64_t key = 0; key < n_keys;) {
+    const int64_t run = std::min(n_keys - key, kv.page_size - (begin + key) % kv.page_size);
+    Transpose(keys_at(key), run, head_dim, scratch.k_tile + key);
+    key += run;
+  }
+  // Lanes past the last key: nobody reads their scores, but they should not be subnormal or NaN.
+  const int64_t filled = RoundUp(n_keys, kPad);
+  for (int64_t d = 0; d < head_dim && filled > n_keys; ++d) {
+    float* row = scratch.k_tile + d * kTileStride;
+    std::fill(row + n_keys, row + filled, 0.0F);
+  }
+  ForEachRegisterTile(first, queries.n, [&](int64_t i, auto number) {
+    Scores<number>(scratch.q + i * padded, padded, scratch.k_tile, head_dim,
+                   queries.Visible(i + number - 1, begin, n_keys), scores + i * scores_stride,
+                   scores_stride);
+  });
 }
 
-// scores -> weights e^(score - max), in place; `max` and `sum` are those of all keys so far.
-// Returns the factor by which earlier weights are too large now.
-float OnlineSoftmax(int64_t n_keys, float* scores, float& max, float& sum) {
-  const Floats floats;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(floats));
-  const int64_t end = (n_keys + lanes - 1) / lanes * lanes;
-  constexpr float kLowest = -std::numeric_limits<float>::infinity();
-  for (int64_t key = n_keys; key < end; ++key) scores[key] = kLowest;  // weight 0
-  FloatVec maxima = hn::Set(floats, max);
-  for (int64_t key = 0; key < end; key += lanes) {
-    maxima = hn::Max(maxima, hn::LoadU(floats, scores + key));
-  }
-  const float new_max = hn::GetLane(hn::MaxOfLanes(floats, maxima));
-  const FloatVec shift = hn::Set(floats, new_max);
-  FloatVec sums = hn::Zero(floats);
-  for (int64_t key = 0; key < end; key += lanes) {
-    const FloatVec score = hn::LoadU(floats, scores + key);
-    const FloatVec weight = ExpOfNonPositive(floats, hn::Sub(score, shift));
-    hn::StoreU(weight, floats, scores + key);
-    sums = hn::Add(sums, weight);
-  }
-  // The same e^x as the weights'; the first tile has nothing to shrink.
-  const float shrink =
-      max == kLowest ? 0 : hn::GetLane(ExpOfNonPositive(floats, hn::Set(floats, max - new_max)));
-  sum = sum * shrink + hn::GetLane(hn::SumOfLanes(floats, sums));
-  max = new_max;
-  return shrink;
+void BeginValues(const Queries& queries, const TaskScratch& scratch) {
+  std::fill_n(scratch.acc, queries.n * PaddedHeadDim(queries.args), 0.0F);
+  std::fill_n(scratch.maxima, queries.n, -std::numeric_limits<float>::infinity());
+  std::fill_n(scratch.sums, queries.n, 0.0F);
 }
 
-// acc[r] += sum over keys of weights[r][key] * v[key], for kN queries.
-template <int kN>
-void AddValues(const float* weights, const float* v, int64_t n_keys, int64_t head_dim,
-               int64_t acc_stride, float* acc) {
-  const Floats floats;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(floats));
-  int64_t d = 0;
-  for (; d + 2 * lanes <= head_dim; d += 2 * lanes) {
-    FloatVec sums[kN][2];
-    for (int r = 0; r < kN; ++r) {
-      sums[r][0] = hn::LoadU(floats, acc + r * acc_stride + d);
-      sums[r][1] = hn::LoadU(floats, acc + r * acc_stride + d + lanes);
+// The tile's scores become weights, and its values, numbers [part, part_end) of them, are added.
+void TileValues(const Queries& queries, const TaskScratch& scratch, int64_t begin, int64_t n_keys,
+                int64_t part, int64_t part_end) {
+  const KvView& kv = queries.args.kv;
+  const int64_t padded = PaddedHeadDim(queries.args);
+  const int64_t first = queries.First(begin);
+  for (int64_t i = first; i < queries.n; ++i) {
+    const float shrink =
+        OnlineSoftmax(queries.Visible(i, begin, n_keys), scratch.scores + i * kTile,
+                      scratch.maxima[i], scratch.sums[i]);
+    if (shrink != 1) {
+      Scale(shrink, RoundUp(part_end - part, kPad), scratch.acc + i * padded + part);
     }
-    for (int64_t key = 0; key < n_keys; ++key) {
-      const FloatVec v0 = hn::LoadU(floats, v + key * head_dim + d);
-      const FloatVec v1 = hn::LoadU(floats, v + key * head_dim + d + lanes);
-      for (int r = 0; r < kN; ++r) {
-        const FloatVec weight = hn::Set(floats, weights[r * kTile + key]);
-        sums[r][0] = hn::MulAdd(weight, v0, sums[r][0]);
-        sums[r][1] = hn::MulAdd(weight, v1, sums[r][1]);
+  }
+  for (int64_t key = 0; key < n_keys;) {
+    const int64_t run = std::min(n_keys - key, kv.page_size - (begin + key) % kv.page_size);
+    const float* v = kv.v + kv.Offset(queries.task.seq, begin + key, queries.task.kv_head) + part;
+    const auto seen = [&](int64_t i) {
+      return std::clamp<int64_t>(queries.Visible(i, begin, n_keys) - key, 0, run);
+    };
+    ForEachRegisterTile(first, queries.n, [&](int64_t i, auto number) {
+      const auto add = [&](int64_t query, auto n, int64_t from, int64_t to) {
+        AddValues<n>(scratch.scores + query * kTile + key + from, v + from * kv.head_dim, to - from,
+                     kv.head_dim, part_end - part, padded, scratch.acc + query * padded + part);
+      };
+      const int64_t all = seen(i);  // what all of them see; then each the rest of its own
+      add(i, number, 0, all);
+      for (int64_t j = i + 1; j < i + number; ++j) {
+        add(j, std::integral_constant<int, 1>(), all, seen(j));
       }
-    }
-    for (int r = 0; r < kN; ++r) {
-      hn::StoreU(sums[r][0], floats, acc + r * acc_stride + d);
-      hn::StoreU(sums[r][1], floats, acc + r * acc_stride + d + lanes);
-    }
-  }
-  for (; d + lanes <= head_dim; d += lanes) {
-    FloatVec sums[kN];
-    for (int r = 0; r < kN; ++r) sums[r] = hn::LoadU(floats, acc + r * acc_stride + d);
-    for (int64_t key = 0; key < n_keys; ++key) {
-      const FloatVec v0 = hn::LoadU(floats, v + key * head_dim + d);
-      for (int r = 0; r < kN; ++r) {
-        sums[r] = hn::MulAdd(hn::Set(floats, weights[r * kTile + key]), v0, sums[r]);
-      }
-    }
-    for (int r = 0; r < kN; ++r) hn::StoreU(sums[r], floats, acc + r * acc_stride + d);
-  }
-  for (; d < head_dim; ++d) {
-    for (int r = 0; r < kN; ++r) {
-      float& sum = acc[r * acc_stride + d];
-      for (int64_t key = 0; key < n_keys; ++key) {
-        sum += weights[r * kTile + key] * v[key * head_dim + d];
-      }
-    }
+    });
+    key += run;
   }
 }
 
-// Calls tile(i, number) for queries [begin, end), kRows at a time and then the rest; the compiler
-// knows `number`.
-template <class Tile>
-void ForEachRegisterTile(int64_t begin, int64_t end, const Tile& tile) {
-  static_assert(kRows == 4);
-  for (; begin + kRows <= end; begin += kRows) tile(begin, std::integral_constant<int, kRows>());
-  if (end - begin == 3) tile(begin, std::integral_constant<int, 3>());
-  if (end - begin == 2) tile(begin, std::integral_constant<int, 2>());
-  if (end - begin == 1) tile(begin, std::integral_constant<int, 1>());
-}
-
-void Scale(float factor, int64_t n, float* x) {
-  const Floats floats;
-  const FloatVec factors = hn::Set(floats, factor);
-  for (int64_t i = 0; i < n; i += static_cast<int64_t>(hn::Lanes(floats))) {
-    hn::StoreU(hn::Mul(hn::LoadU(floats, x + i), factors), floats, x + i);
+void EndValues(const Queries& queries, const TaskScratch& scratch, int64_t part, int64_t part_end) {
+  for (int64_t i = 0; i < queries.n; ++i) {
+    float* out = queries.args.out + queries.Index(i);
+    const float* acc = scratch.acc + i * PaddedHeadDim(queries.args);
+    const float inverse = 1 / scratch.sums[i];
+    for (int64_t d = part; d < part_end; ++d) out[d] = acc[d] * inverse;
   }
 }
 
 }  // namespace
 
-void AttentionTaskForTarget(const AttentionArgs& args, const Task& task, float* scratch) {
-  const int64_t head_dim = args.kv.head_dim, padded = PaddedHeadDim(args);
-  const int64_t group = GroupSize(args), page_size = args.kv.page_size;
-  const int64_t n_queries = task.n_rows * group;
-  const int64_t max_queries = RowsPerTask(args) * group;
-  float* q = scratch;                               // [n_queries, padded], scaled
-  float* acc = q + max_queries * padded;            // [n_queries, padded]
-  float* scores = acc + max_queries * padded;       // [n_queries, kTile]
-  float* k_tile = scores + max_queries * kTile;     // [head_dim, kTileStride]
-  float* maxima = k_tile + head_dim * kTileStride;  // [n_queries]
-  float* sums = maxima + max_queries;               // [n_queries]
-
-  // Query i is head i % group of row i / group: positions do not fall.
-  const auto index = [&](int64_t i) {
-    const int64_t row = task.first_row + i / group;
-    return (row * args.n_heads + task.kv_head * group + i % group) * head_dim;
-  };
-  const auto position = [&](int64_t i) -> int64_t {
-    return args.batch.positions[task.first_row + i / group];
-  };
-  const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
-  for (int64_t i = 0; i < n_queries; ++i) {
-    const float* from = args.q + index(i);
-    for (int64_t d = 0; d < head_dim; ++d) q[i * padded + d] = from[d] * scale;
+void AttentionTaskForTarget(const AttentionArgs& args, const Task& task, float* memory) {
+  const Queries queries(args, task);
+  const TaskScratch scratch(args, memory);
+  ScaleQueries(queries, scratch);
+  BeginValues(queries, scratch);
+  for (int64_t begin = 0; begin < queries.NumKeys(); begin += kTile) {
+    const int64_t n_keys = std::min(kTile, queries.NumKeys() - begin);
+    TileScores(queries, scratch, begin, n_keys, scratch.scores, kTile);
+    TileValues(queries, scratch, begin, n_keys, 0, args.kv.head_dim);
   }
-  std::fill(acc, acc + n_queries * padded, 0.0F);
-  std::fill(maxima, maxima + n_queries, -std::numeric_limits<float>::infinity());
-  std::fill(sums, sums + n_queries, 0.0F);
+  EndValues(queries, scratch, 0, args.kv.head_dim);
+}
 
-  const int64_t n_keys = position(n_queries - 1) + 1;
-  for (int64_t begin = 0; begin < n_keys; begin += kTile) {
-    const int64_t tile_keys = std::min(kTile, n_keys - begin);
-    // How many keys of the tile query i sees.
-    const auto visible = [&](int64_t i) {
-      return std::clamp<int64_t>(position(i) + 1 - begin, 0, tile_keys);
-    };
-    int64_t first = 0;  // the first query that sees any
-    while (visible(first) == 0) ++first;
+// Of the keys from `begin` on; scores: [n_queries, stride], from key 0.
+void ScoresForTarget(const AttentionArgs& args, const Task& task, int64_t begin, float* scores,
+                     int64_t stride, float* memory) {
+  const Queries queries(args, task);
+  if (begin >= queries.NumKeys()) return;
+  const TaskScratch scratch(args, memory);
+  ScaleQueries(queries, scratch);
+  TileScores(queries, scratch, begin, std::min(kScoreKeys, queries.NumKeys() - begin),
+             scores + begin, stride);
+}
 
-    for (int64_t key = 0; key < tile_keys;) {
-      const int64_t run = std::min(tile_keys - key, page_size - (begin + key) % page_size);
-      Transpose(args.kv.k + args.kv.Offset(task.seq, begin + key, task.kv_head), run, head_dim,
-                k_tile + key);
-      key += run;
+// Of numbers [part, part_end) of the heads.
+void ValuesForTarget(const AttentionArgs& args, const Task& task, int64_t part, int64_t part_end,
+                     const float* scores, int64_t stride, float* memory) {
+  const Queries queries(args, task);
+  const TaskScratch scratch(args, memory);
+  BeginValues(queries, scratch);
+  for (int64_t begin = 0; begin < queries.NumKeys(); begin += kTile) {
+    const int64_t n_keys = std::min(kTile, queries.NumKeys() - begin);
+    for (int64_t i = queries.First(begin); i < queries.n; ++i) {
+      std::copy_n(scores + i * stride + begin, n_keys, scratch.scores + i * kTile);
     }
-    // Lanes past the last key: nobody reads their scores, but they should not be subnormal or NaN.
-    const int64_t filled = (tile_keys + kPad - 1) / kPad * kPad;
-    for (int64_t d = 0; d < head_dim && filled > tile_keys; ++d) {
-      std::fill(k_tile + d * kTileStride + tile_keys, k_tile + d * kTileStride + filled, 0.0F);
-    }
-    ForEachRegisterTile(first, n_queries, [&](int64_t i, auto number) {
-      Scores<number>(q + i * padded, padded, k_tile, head_dim, visible(i + number - 1),
-                     scores + i * kTile);
-    });
-
-    for (int64_t i = first; i < n_queries; ++i) {
-      const float shrink = OnlineSoftmax(visible(i), scores + i * kTile, maxima[i], sums[i]);
-      if (shrink != 1) Scale(shrink, padded, acc + i * padded);
-    }
-
-    for (int64_t key = 0; key < tile_keys;) {
-      const int64_t run = std::min(tile_keys - key, page_size - (begin + key) % page_size);
-      const float* v = args.kv.v + args.kv.Offset(task.seq, begin + key, task.kv_head);
-      const auto seen = [&](int64_t i) { return std::clamp<int64_t>(visible(i) - key, 0, run); };
-      ForEachRegisterTile(first, n_queries, [&](int64_t i, auto number) {
-        const int64_t all = seen(i);  // what all of them see; then each the rest of its own
-        AddValues<number>(scores + i * kTile + key, v, all, head_dim, padded, acc + i * padded);
-        for (int64_t j = i + 1; j < i + number; ++j) {
-          AddValues<1>(scores + j * kTile + key + all, v + all * head_dim, seen(j) - all, head_dim,
-                       padded, acc + j * padded);
-        }
-      });
-      key += run;
-    }
+    TileValues(queries, scratch, begin, n_keys, part, part_end);
   }
-
-  for (int64_t i = 0; i < n_queries; ++i) {
-    float* out = args.out + index(i);
-    const float inverse = 1 / sums[i];
-    for (int64_t d = 0; d < head_dim; ++d) out[d] = acc[i * padded + d] * inverse;
-  }
+  EndValues(queries, scratch, part, part_end);
 }
 
 }  // namespace aios::kernels::cpu::HWY_NAMESPACE
@@ -321,6 +269,54 @@ HWY_AFTER_NAMESPACE();
 namespace aios::kernels::cpu {
 
 HWY_EXPORT(AttentionTaskForTarget);
+HWY_EXPORT(ScoresForTarget);
+HWY_EXPORT(ValuesForTarget);
+
+namespace {
+
+int64_t NumRows(const AttentionArgs& args, int64_t seq) {
+  return args.batch.seq_offsets[seq + 1] - args.batch.seq_offsets[seq];
+}
+
+int64_t NumBlocks(const AttentionArgs& args, int64_t seq) {
+  return (NumRows(args, seq) + RowsPerTask(args) - 1) / RowsPerTask(args);
+}
+
+// Calls fn(task) for tasks [begin, end).
+template <class Fn>
+void ForEachTask(const AttentionArgs& args, int64_t begin, int64_t end, const Fn& fn) {
+  const int64_t rows_per_task = RowsPerTask(args);
+  int64_t first = 0;  // the sequence's first task
+  for (int64_t s = 0; s < args.batch.n_seqs && first < end; ++s) {
+    const int64_t n_blocks = NumBlocks(args, s);
+    const int64_t last = first + n_blocks * args.kv.n_kv_heads;
+    for (int64_t t = std::max(begin, first); t < std::min(end, last); ++t) {
+      // The blocks of one kv head follow one another: its K and V stay in the cache.
+      const int64_t row = (t - first) % n_blocks * rows_per_task;
+      fn(Task{.seq = s,
+              .kv_head = (t - first) / n_blocks,
+              .first_row = args.batch.seq_offsets[s] + row,
+              .n_rows = std::min(rows_per_task, NumRows(args, s) - row)});
+    }
+    first = last;
+  }
+}
+
+// In two steps: the scores of a task are [ScoresQueries, ScoresStride] floats.
+int64_t ScoresQueries(const AttentionArgs& args) {
+  int64_t n_rows = 0;
+  for (int64_t s = 0; s < args.batch.n_seqs; ++s) n_rows = std::max(n_rows, NumRows(args, s));
+  return std::min(n_rows, RowsPerTask(args)) * GroupSize(args);
+}
+int64_t ScoresStride(const AttentionArgs& args) {
+  int64_t n_keys = 0;
+  for (int64_t s = 0; s < args.batch.n_seqs; ++s) {
+    n_keys = std::max<int64_t>(n_keys, args.batch.kv_lengths[s]);
+  }
+  return RoundUp(n_keys, kScoreKeys);
+}
+
+}  // namespace
 
 int64_t CountAttentionTasks(const AttentionArgs& args) {
   if (args.kv.n_kv_heads <= 0 || args.n_heads % args.kv.n_kv_heads != 0) {
@@ -328,38 +324,71 @@ int64_t CountAttentionTasks(const AttentionArgs& args) {
                                 " query heads do not share " + std::to_string(args.kv.n_kv_heads) +
                                 " kv heads evenly");
   }
-  const int64_t rows_per_task = RowsPerTask(args);
   int64_t n_tasks = 0;
   for (int64_t s = 0; s < args.batch.n_seqs; ++s) {
-    const int64_t n_rows = args.batch.seq_offsets[s + 1] - args.batch.seq_offsets[s];
-    n_tasks += (n_rows + rows_per_task - 1) / rows_per_task * args.kv.n_kv_heads;
+    n_tasks += NumBlocks(args, s) * args.kv.n_kv_heads;
   }
   return n_tasks;
 }
 
 int64_t AttentionScratchFloats(const AttentionArgs& args) {
-  const int64_t n_queries = RowsPerTask(args) * GroupSize(args);
-  return n_queries * (2 * PaddedHeadDim(args) + kTile + 2) + args.kv.head_dim * kTileStride;
+  return TaskScratch(args, nullptr).End(args) - static_cast<float*>(nullptr);
 }
 
 void Attention(const AttentionArgs& args, int64_t begin, int64_t end, float* scratch) {
-  const int64_t rows_per_task = RowsPerTask(args);
-  int64_t first = 0;  // the sequence's first task
-  for (int64_t s = 0; s < args.batch.n_seqs && first < end; ++s) {
-    const int64_t first_row = args.batch.seq_offsets[s];
-    const int64_t n_rows = args.batch.seq_offsets[s + 1] - first_row;
-    const int64_t n_blocks = (n_rows + rows_per_task - 1) / rows_per_task;
-    const int64_t last = first + n_blocks * args.kv.n_kv_heads;
-    for (int64_t t = std::max(begin, first); t < std::min(end, last); ++t) {
-      // The blocks of one kv head follow one another: its K and V stay in the cache.
-      const int64_t block = (t - first) % n_blocks;
-      const Task task = {.seq = s,
-                         .kv_head = (t - first) / n_blocks,
-                         .first_row = first_row + block * rows_per_task,
-                         .n_rows = std::min(rows_per_task, n_rows - block * rows_per_task)};
-      HWY_DYNAMIC_DISPATCH(AttentionTaskForTarget)(args, task, scratch);
+  ForEachTask(args, begin, end, [&](const Task& task) {
+    HWY_DYNAMIC_DISPATCH(AttentionTaskForTarget)(args, task, scratch);
+  });
+}
+
+bool AttentionInTwoSteps(const AttentionArgs& args, int n_threads) {
+  constexpr int64_t kMinKeys = 192;  // fewer are not worth another meeting of the threads
+  const int64_t n_tasks = CountAttentionTasks(args);
+  return n_tasks % n_threads != 0 && n_tasks < 4 * n_threads && ScoresStride(args) >= kMinKeys;
+}
+
+int64_t CountScoreTasks(const AttentionArgs& args) {
+  return CountAttentionTasks(args) * (ScoresStride(args) / kScoreKeys);
+}
+
+int64_t AttentionScoresFloats(const AttentionArgs& args) {
+  return CountAttentionTasks(args) * ScoresQueries(args) * ScoresStride(args);
+}
+
+void AttentionScores(const AttentionArgs& args, int64_t begin, int64_t end, float* scores,
+                     float* scratch) {
+  const int64_t stride = ScoresStride(args), n_pieces = stride / kScoreKeys;
+  const int64_t of_task = ScoresQueries(args) * stride;
+  int64_t t = begin / n_pieces;
+  ForEachTask(args, t, (end + n_pieces - 1) / n_pieces, [&](const Task& task) {
+    const int64_t last = std::min(end, (t + 1) * n_pieces);
+    for (int64_t piece = std::max(begin, t * n_pieces); piece < last; ++piece) {
+      HWY_DYNAMIC_DISPATCH(ScoresForTarget)
+      (args, task, (piece - t * n_pieces) * kScoreKeys, scores + t * of_task, stride, scratch);
     }
-    first = last;
+    ++t;
+  });
+}
+
+int64_t CountValueTasks(const AttentionArgs& args, int n_threads) {
+  const int64_t n_tasks = CountAttentionTasks(args), n_whole = n_tasks / n_threads * n_threads;
+  return n_whole + (n_tasks - n_whole) * (RoundUp(args.kv.head_dim, kPart) / kPart);
+}
+
+void AttentionValues(const AttentionArgs& args, int n_threads, int64_t begin, int64_t end,
+                     const float* scores, float* scratch) {
+  const int64_t n_whole = CountAttentionTasks(args) / n_threads * n_threads;
+  const int64_t head_dim = args.kv.head_dim, n_parts = RoundUp(head_dim, kPart) / kPart;
+  const int64_t stride = ScoresStride(args), of_task = ScoresQueries(args) * stride;
+  for (int64_t i = begin; i < end; ++i) {
+    const bool whole = i < n_whole;
+    const int64_t t = whole ? i : n_whole + (i - n_whole) / n_parts;
+    const int64_t part = whole ? 0 : (i - n_whole) % n_parts * kPart;
+    const int64_t part_end = whole ? head_dim : std::min(part + kPart, head_dim);
+    ForEachTask(args, t, t + 1, [&](const Task& task) {
+      HWY_DYNAMIC_DISPATCH(ValuesForTarget)
+      (args, task, part, part_end, scores + t * of_task, stride, scratch);
+    });
   }
 }
 

@@ -36,4 +36,23 @@ int64_t AttentionScratchFloats(const AttentionArgs& args);
 // on the order of the pages.
 void Attention(const AttentionArgs& args, int64_t begin, int64_t end, float* scratch);
 
+// The same, to the bit, in two steps: first all scores, then the values. For few tasks of many
+// keys, as in the decode of one sequence, which has a task for each kv head: three of them are two
+// for one thread and one for another. Each step has more and smaller tasks; all of the first must
+// be done before the second begins.
+//
+// Whether that is the better way for this many threads; then the scores are few too.
+bool AttentionInTwoSteps(const AttentionArgs& args, int n_threads);
+
+// Of like cost. scores: AttentionScoresFloats() floats, which all threads share; scratch as above.
+int64_t CountScoreTasks(const AttentionArgs& args);
+int64_t AttentionScoresFloats(const AttentionArgs& args);
+void AttentionScores(const AttentionArgs& args, int64_t begin, int64_t end, float* scores,
+                     float* scratch);
+
+// Of unlike cost, the longest first: let threads take them one by one.
+int64_t CountValueTasks(const AttentionArgs& args, int n_threads);
+void AttentionValues(const AttentionArgs& args, int n_threads, int64_t begin, int64_t end,
+                     const float* scores, float* scratch);
+
 }  // namespace aios::kernels::cpu

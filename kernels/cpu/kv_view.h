@@ -24,7 +24,7 @@ struct KvView {
   const int32_t* page_table = nullptr;  // [n_seqs, max_pages_per_seq]
   int64_t max_pages_per_seq = 0;
   int64_t n_pages = 0;
-  int page_size = 64;  // a power of two
+  int page_size = 64;
   int n_kv_heads = 0;
   int head_dim = 0;
 

@@ -68,7 +68,9 @@ HWY_INLINE void Store(const float (&sums)[kRows][kOuts], const MatMulArgs& args,
   const int64_t n_outs = std::min<int64_t>(kOuts, end - out);
   for (int64_t r = 0; r < n_rows; ++r) {
     float* y = args.y + (row + r) * args.y_stride + out;
-    if (n_outs == kOuts) {
+    if (args.add) {
+      for (int64_t o = 0; o < n_outs; ++o) y[o] += sums[r][o];
+    } else if (n_outs == kOuts) {
       std::memcpy(y, sums[r], sizeof(sums[r]));  // one store
     } else {
       std::copy_n(sums[r], n_outs, y);

@@ -1,4 +1,5 @@
-// MatMul: y = x W^T, for weights in any format: every product of a forward pass but attention's.
+// MatMul: y = x W^T, or y += x W^T, for weights in any format: every product of a forward pass but
+// attention's.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@ struct MatMulArgs {
   int64_t d_in = 0;  // a multiple of the format's block size
   int64_t d_out = 0;
   int64_t y_stride = 0;  // >= d_out. More than d_out: y is some columns of a wider matrix
+  bool add = false;      // to what is in y
 };
 
 // Outputs are computed in groups of this many: a range that is cut elsewhere costs a little more.

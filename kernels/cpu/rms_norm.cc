@@ -16,29 +16,20 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Floats = hn::CappedTag<float, 16>;
 using FloatVec = hn::Vec<Floats>;
 
-// x += delta, and the sum of the squares of the new x. Four accumulators: one alone would wait for
-// its own addition 4 cycles each time.
-template <bool kAdd>
-float AddAndSumSquares(float* x, const float* delta, int64_t n) {
+// Four accumulators: one alone would wait for its own addition 4 cycles each time.
+float SumSquares(const float* x, int64_t n) {
   const Floats floats;
   const auto lanes = static_cast<int64_t>(hn::Lanes(floats));
   FloatVec sums[4] = {hn::Zero(floats), hn::Zero(floats), hn::Zero(floats), hn::Zero(floats)};
   int64_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
     for (int j = 0; j < 4; ++j) {
-      FloatVec value = hn::LoadU(floats, x + i + j * lanes);
-      if constexpr (kAdd) {
-        value = hn::Add(value, hn::LoadU(floats, delta + i + j * lanes));
-        hn::StoreU(value, floats, x + i + j * lanes);
-      }
+      const FloatVec value = hn::LoadU(floats, x + i + j * lanes);
       sums[j] = hn::MulAdd(value, value, sums[j]);
     }
   }
   float rest = 0;
-  for (; i < n; ++i) {
-    if constexpr (kAdd) x[i] += delta[i];
-    rest += x[i] * x[i];
-  }
+  for (; i < n; ++i) rest += x[i] * x[i];
   const FloatVec sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
   return hn::GetLane(hn::SumOfLanes(floats, sum)) + rest;
 }
@@ -60,11 +51,9 @@ void ScaleRow(const float* x, const float* weight, float scale, int64_t n, float
 void RmsNormForTarget(const RmsNormArgs& args, int64_t begin, int64_t end) {
   const int64_t d_model = args.d_model;
   for (int64_t row = begin; row < end; ++row) {
-    float* x = args.x + row * d_model;
-    const float sum = args.delta != nullptr
-                          ? AddAndSumSquares<true>(x, args.delta + row * d_model, d_model)
-                          : AddAndSumSquares<false>(x, nullptr, d_model);
-    const float scale = 1 / std::sqrt(sum / static_cast<float>(d_model) + args.eps);
+    const float* x = args.x + row * d_model;
+    const float mean = SumSquares(x, d_model) / static_cast<float>(d_model);
+    const float scale = 1 / std::sqrt(mean + args.eps);
     ScaleRow(x, args.weight, scale, d_model, args.out + row * d_model);
   }
 }

@@ -31,13 +31,13 @@ void SiluMulForTarget(const SiluMulArgs& args, int64_t begin, int64_t end) {
   const hn::CappedTag<float, 16> floats;
   const hn::CappedTag<float, 1> one;
   const auto lanes = static_cast<int64_t>(hn::Lanes(floats));
-  for (int64_t row = begin; row < end; ++row) {
+  for (int64_t row = 0; row < args.n_rows; ++row) {
     const float* gate = args.gate_up + row * 2 * args.d_ff;
     const float* up = gate + args.d_ff;
     float* out = args.out + row * args.d_ff;
-    int64_t i = 0;
-    for (; i + lanes <= args.d_ff; i += lanes) Step(floats, gate + i, up + i, out + i);
-    for (; i < args.d_ff; ++i) Step(one, gate + i, up + i, out + i);
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) Step(floats, gate + i, up + i, out + i);
+    for (; i < end; ++i) Step(one, gate + i, up + i, out + i);
   }
 }
 

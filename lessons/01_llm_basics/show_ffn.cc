@@ -14,9 +14,9 @@ std::vector<float> SiluMul(std::span<const float> gate, std::span<const float> u
   std::vector<float> gate_up(gate.begin(), gate.end());
   gate_up.insert(gate_up.end(), up.begin(), up.end());
   std::vector<float> out(gate.size());
-  kernels::cpu::SiluMul(
-      {.gate_up = gate_up.data(), .d_ff = static_cast<int64_t>(gate.size()), .out = out.data()}, 0,
-      1);
+  const auto d_ff = static_cast<int64_t>(gate.size());
+  kernels::cpu::SiluMul({.gate_up = gate_up.data(), .n_rows = 1, .d_ff = d_ff, .out = out.data()},
+                        0, d_ff);
   return out;
 }
 

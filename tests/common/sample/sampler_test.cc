@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -51,6 +52,22 @@ TEST(Greedy, SeesADifferenceOfOneBit) {
   EXPECT_EQ(Sample(std::vector<float>{a, std::nextafter(a, kInfinity), a}, {}, 0), 1);
 }
 
+// Whole vectors and blocks of them, and what is left over; ties within a block and across.
+TEST(Greedy, FindsTheFirstOfTheLargestAnywhere) {
+  std::mt19937 random(1);
+  for (const size_t n : {15, 16, 17, 1023, 1024, 1025, 2050, 49152}) {
+    for (int round = 0; round < 50; ++round) {
+      std::vector<float> logits(n);
+      const unsigned n_values = round % 2 == 0 ? 7 : 1'000'000;
+      for (float& x : logits) x = -static_cast<float>(random() % n_values);
+      logits[random() % n] = 1;
+      if (round % 3 == 0) logits[random() % n] = 1;
+      EXPECT_EQ(Sample(logits, {}, 0),
+                std::max_element(logits.begin(), logits.end()) - logits.begin());
+    }
+  }
+}
+
 TEST(Greedy, NeedsNoProbabilityToBeAFiniteNumber) {
   constexpr float kLargest = std::numeric_limits<float>::max();
   EXPECT_EQ(Sample(std::vector<float>{-kLargest, kLargest, 0}, {}, 0), 1);
@@ -69,6 +86,31 @@ TEST(TopLogits, ComeBestFirstAndOfEqualOnesTheSmallerIdFirst) {
   EXPECT_THAT(TopLogits(logits, 99), SizeIs(5));
   EXPECT_THAT(TopLogits(logits, 0), SizeIs(0));
   EXPECT_THAT(TopLogits(logits, -1), SizeIs(0));
+}
+
+TEST(TopMargin, IsTheBestLessTheSecondBestAnywhere) {
+  std::mt19937 random(1);
+  for (const size_t n : {2, 3, 15, 16, 17, 33, 1000}) {
+    for (int round = 0; round < 50; ++round) {
+      std::vector<float> logits(n);
+      for (float& x : logits) x = static_cast<float>(random() % 100) - 50;
+      std::vector<float> sorted = logits;
+      std::sort(sorted.rbegin(), sorted.rend());
+      EXPECT_EQ(TopMargin(logits), sorted[0] - sorted[1]);
+    }
+  }
+  EXPECT_EQ(TopMargin(std::vector<float>{3}), kInfinity);
+}
+
+TEST(AllFinite, SeesEveryNumber) {
+  for (const float damaged : {kNan, -kNan, kInfinity, -kInfinity}) {
+    for (size_t at = 0; at < 35; ++at) {
+      std::vector<float> logits(35, std::numeric_limits<float>::max());
+      EXPECT_TRUE(AllFinite(logits));
+      logits[at] = damaged;
+      EXPECT_FALSE(AllFinite(logits)) << damaged << " at " << at;
+    }
+  }
 }
 
 TEST(LogSumExp, NeitherOverflowsNorUnderflows) {
@@ -287,8 +329,8 @@ TEST(UniformDraw, IsIndependentFromStepToStepAndFromSeedToSeed) {
 TEST(DamagedLogits, AreAnErrorThatNamesTheToken) {
   for (const float damaged : {kNan, -kNan, kInfinity, -kInfinity}) {
     for (const float temperature : {0.0F, 1.0F}) {
-      for (size_t at = 0; at < 3; ++at) {
-        std::vector<float> logits = {1, 2, 3};
+      for (const size_t at : {0, 1, 2, 15, 16, 31, 32, 34}) {
+        std::vector<float> logits(35, 1);
         logits[at] = damaged;
         try {
           Sample(logits, {.temperature = temperature}, 0);

@@ -26,6 +26,32 @@ std::vector<float> Attend(const Cache& cache, int n_heads, const std::vector<flo
   return out;
 }
 
+// The same in two steps, as n_threads threads would share them, each task on its own.
+std::vector<float> AttendInTwoSteps(const Cache& cache, int n_heads, const std::vector<float>& q,
+                                    int n_threads) {
+  std::vector<float> out(q.size(), NAN);
+  const AttentionArgs args = {
+      .q = q.data(), .batch = cache.batch, .kv = cache.kv, .n_heads = n_heads, .out = out.data()};
+  const int64_t n_scores = AttentionScoresFloats(args);
+  std::vector<float> scores(n_scores + 1, NAN);
+  scores.back() = 12345;
+  const auto with_scratch = [&](auto step) {
+    std::vector<float> scratch(AttentionScratchFloats(args) + 1, NAN);
+    scratch.back() = 12345;
+    step(scratch.data());
+    EXPECT_EQ(scratch.back(), 12345);
+    EXPECT_EQ(scores.back(), 12345);
+  };
+  for (int64_t t = CountScoreTasks(args); t-- > 0;) {
+    with_scratch([&](float* own) { AttentionScores(args, t, t + 1, scores.data(), own); });
+  }
+  for (int64_t t = CountValueTasks(args, n_threads); t-- > 0;) {
+    with_scratch(
+        [&](float* own) { AttentionValues(args, n_threads, t, t + 1, scores.data(), own); });
+  }
+  return out;
+}
+
 // Plain loops in double.
 std::vector<double> Reference(const Cache& cache, int n_heads, const std::vector<float>& q) {
   const int64_t head_dim = cache.kv.head_dim, group = n_heads / cache.kv.n_kv_heads;
@@ -158,6 +184,39 @@ TEST(AttentionTest, BatchAndChunksAndPagesDoNotChangeBits) {
       EXPECT_EQ(std::memcmp(out.data(), want.data(), out.size() * sizeof(float)), 0);
     });
   }
+}
+
+TEST(AttentionTest, TwoStepsDoNotChangeBits) {
+  for (const int head_dim : {6, 44, 64, 80}) {
+    for (const int group : {1, 3, 8}) {
+      for (const int page_size : {16, 64}) {
+        Cache cache(kMixed, page_size, 3, head_dim);
+        cache.Fill();
+        const auto q = Normal(cache.n_tokens() * 3 * group * head_dim, 9);
+        ForEachTarget([&] {
+          const auto want = Attend(cache, 3 * group, q);
+          for (const int n_threads : {1, 2, 16, 100}) {
+            const auto got = AttendInTwoSteps(cache, 3 * group, q, n_threads);
+            ASSERT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0)
+                << head_dim << ", " << group << ", " << n_threads << " threads";
+          }
+        });
+      }
+    }
+  }
+}
+
+TEST(AttentionTest, TwoStepsForFewUnlikeSharesOfManyKeys) {
+  const auto in_two_steps = [](const std::vector<Cache::Sequence>& sequences, int n_threads) {
+    const Cache cache(sequences, 64, 3, 16);
+    return AttentionInTwoSteps({.batch = cache.batch, .kv = cache.kv, .n_heads = 9}, n_threads);
+  };
+  EXPECT_TRUE(in_two_steps({{1, 1000}}, 2));
+  EXPECT_TRUE(in_two_steps({{1, 1000}}, 8));
+  EXPECT_FALSE(in_two_steps({{1, 1000}}, 1));
+  EXPECT_FALSE(in_two_steps({{1, 1000}}, 3));
+  EXPECT_FALSE(in_two_steps({{1, 100}}, 2));
+  EXPECT_FALSE(in_two_steps(std::vector<Cache::Sequence>(9, {1, 1000}), 2));
 }
 
 TEST(AttentionTest, RefusesHeadsThatDoNotShareEvenly) {

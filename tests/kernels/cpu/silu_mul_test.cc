@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -13,7 +14,7 @@ namespace {
 
 std::vector<float> Gated(const std::vector<float>& gate_up, int64_t d_ff, int64_t n_rows) {
   std::vector<float> out(n_rows * d_ff + 1, NAN);
-  SiluMul({.gate_up = gate_up.data(), .d_ff = d_ff, .out = out.data()}, 0, n_rows);
+  SiluMul({.gate_up = gate_up.data(), .n_rows = n_rows, .d_ff = d_ff, .out = out.data()}, 0, d_ff);
   EXPECT_TRUE(std::isnan(out.back()));
   out.pop_back();
   return out;
@@ -73,11 +74,17 @@ TEST(SiluMulTest, RangesDoNotChangeBits) {
   const auto gate_up = Normal(kRows * 2 * kFf, 1);
   ForEachTarget([&] {
     const auto want = Gated(gate_up, kFf, kRows);
-    std::vector<float> got(want.size());
-    for (int64_t row = kRows; row-- > 0;) {
-      SiluMul({.gate_up = gate_up.data(), .d_ff = kFf, .out = got.data()}, row, row + 1);
+    for (const int64_t width : {1, 5, 16, 100}) {
+      std::vector<float> got(want.size(), NAN);
+      for (int64_t begin = 0; begin < kFf; begin += width) {
+        SiluMul({.gate_up = gate_up.data(), .n_rows = kRows, .d_ff = kFf, .out = got.data()}, begin,
+                std::min(begin + width, kFf));
+        if (begin + width < kFf) {
+          ASSERT_TRUE(std::isnan(got[begin + width])) << "written past";
+        }
+      }
+      EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0) << width;
     }
-    EXPECT_EQ(std::memcmp(got.data(), want.data(), want.size() * sizeof(float)), 0);
   });
 }
 
