@@ -124,10 +124,10 @@ struct Gemm::Impl {
     const Layout x = MakeLayout(args.dtype, args.d_in, args.n_rows);
     const Layout y = MakeLayout(args.y_dtype, args.d_out, args.n_rows);
     const float one = 1;
-    const float zero = 0;
+    const float kept = args.add ? 1 : 0;  // of y
     const cublasStatus_t status =
         cublasLtMatmul(handle.get(), plan.product.get(), &one, args.weight, plan.weight.get(),
-                       args.x, x.get(), &zero, args.y, y.get(), args.y, y.get(), &plan.algorithm,
+                       args.x, x.get(), &kept, args.y, y.get(), args.y, y.get(), &plan.algorithm,
                        workspace.get(), kWorkspaceBytes, stream);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
       return false;

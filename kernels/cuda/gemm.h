@@ -19,6 +19,7 @@ struct GemmArgs {
   int64_t d_out = 0;
   Format dtype = Format::kBF16;    // kBF16 or kF32
   Format y_dtype = Format::kBF16;  // kBF16 or kF32; kF32 if `dtype` is
+  bool add = false;                // to what is in y: y += x W^T
 };
 
 // cuBLASLt with the memory that it works in and the ways that it chose, one for each shape: asking
@@ -31,10 +32,10 @@ class Gemm {
   Gemm& operator=(Gemm&&) noexcept;
   ~Gemm();
 
-  // y = x W^T, sums in f32; f32 products are true f32, never TF32. x, weight and y are aligned to
-  // 16 bytes. The order of a row's sum depends on all of the shape, n_rows too: that is the
-  // library's affair. Asynchronous on `stream`; may be captured, once the shape has been used
-  // before. Throws std::runtime_error with the library's words.
+  // y = x W^T, or y += x W^T; sums in f32; f32 products are true f32, never TF32. x, weight and y
+  // are aligned to 16 bytes. The order of a row's sum depends on all of the shape, n_rows too: that
+  // is the library's affair. Asynchronous on `stream`; may be captured, once the shape has been
+  // used before. Throws std::runtime_error with the library's words.
   void Run(const GemmArgs& args, cudaStream_t stream);
 
  private:

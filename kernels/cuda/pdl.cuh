@@ -48,22 +48,32 @@ struct LaunchShape {
   dim3 block;
   size_t shared_bytes = 0;
   bool overlap_previous = false;  // launch with PDL; can be captured into a graph
+  int cluster = 1;                // blocks side by side that are a cluster (Hopper): divides grid.x
 };
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), with the attribute where it is asked for.
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), with the attributes that are asked for.
 template <typename... Params, typename... Args>
 void Launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream,
             Args&&... args) {
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned n_attributes = 0;
+  if (shape.overlap_previous) {
+    auto& attribute = attributes[n_attributes++];
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.cluster > 1) {
+    auto& attribute = attributes[n_attributes++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+  }
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = shape.overlap_previous ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = n_attributes;
   AIOS_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...));
 }
 

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "kernels/cuda/pdl.cuh"
+#include "kernels/cuda/rms_norm.cuh"
 #include "kernels/cuda/rms_norm.h"
 
 namespace aios::kernels::cuda {
@@ -46,22 +47,14 @@ __device__ __forceinline__ void Store(const float (&from)[kVector], __nv_bfloat1
 }
 
 // The sum over the block's threads, the same bits in all of them: the order depends only on how
-// many they are, and a butterfly adds the same two numbers on both of its sides.
+// many they are.
 __device__ float BlockSum(float sum) {
   __shared__ float of_warp[kMaxThreads / 32];
   const unsigned lane = threadIdx.x % 32;
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xFFFFFFFF, sum, step);
+  sum = WarpSum(sum);
   if (lane == 0) of_warp[threadIdx.x / 32] = sum;
   __syncthreads();
-  sum = lane < blockDim.x / 32 ? of_warp[lane] : 0;
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xFFFFFFFF, sum, step);
-  return sum;
-}
-
-__device__ __forceinline__ float InverseRms(float sum_of_squares, int64_t d_model, float eps) {
-  return 1 / sqrtf(sum_of_squares / static_cast<float>(d_model) + eps);
+  return WarpSum(lane < blockDim.x / 32 ? of_warp[lane] : 0);
 }
 
 // Thread t holds vectors t, t + blockDim.x, ... of the row.

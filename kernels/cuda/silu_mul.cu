@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/pdl.cuh"
+#include "kernels/cuda/silu.cuh"
 #include "kernels/cuda/silu_mul.h"
 
 namespace aios::kernels::cuda {
@@ -10,19 +11,6 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kMaxGridY = 65535;
-
-// With t = e^-|gate|, which cannot overflow, the sigmoid is 1 / (1 + t) for a positive gate and
-// t / (1 + t) for a negative one.
-template <typename T>
-__device__ __forceinline__ float SiluMulOf(float gate, float up) {
-  if constexpr (sizeof(T) == 2) {
-    const float t = __expf(-fabsf(gate));
-    return gate * __fdividef(gate < 0 ? t : 1.0F, 1 + t) * up;
-  } else {
-    const float t = expf(-fabsf(gate));
-    return gate * ((gate < 0 ? t : 1.0F) / (1 + t)) * up;
-  }
-}
 
 // A thread takes one piece of the gate and the same piece of up: 16 bytes, or one number. Blocks go
 // over the pieces of a row in x, over the rows in y.

@@ -101,13 +101,13 @@ class GemvTest : public ::testing::Test {
   void SetUp() override { AIOS_SKIP_WITHOUT_GPU(); }
 };
 
-// d_in x d_out: multiples of 8 take the fast path, the others the slow one. The last four have as
-// many tiles as it takes to reach each of the fast path's ways.
+// d_in x d_out: multiples of 8 take the fast path, the others the slow one. The last four have more
+// tiles than there is room for blocks, in each of the fast path's ways.
 const std::vector<std::pair<int64_t, int64_t>> kShapes = {
     {1, 1},      {3, 5},       {7, 17},      {8, 1},      {8, 9},      {24, 7},
     {64, 16},    {100, 33},    {576, 192},   {1000, 129}, {1001, 31},  {1536, 57},
     {2048, 300}, {4096, 100},  {4104, 65},   {8192, 24},  {14336, 40}, {24, 5000},
-    {17, 3000},  {2048, 4000}, {2056, 5000}, {8, 17000},  {4104, 2200}};
+    {17, 3000},  {2048, 4500}, {2056, 5000}, {8, 17000},  {4104, 2200}};
 
 TEST_F(GemvTest, AgreesWithDouble) {
   for (const Format dtype : {Format::kBF16, Format::kF32}) {
