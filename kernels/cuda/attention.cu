@@ -1,6 +1,5 @@
 // The dispatch of attention, and the fold of the sequences whose keys were split.
 #include <algorithm>
-#include <bit>
 #include <stdexcept>
 #include <string>
 
@@ -16,8 +15,7 @@ namespace {
 // A block folds the chunks of one row of a split sequence, a thread a column. The chain of folds is
 // short on arithmetic (one fused multiply-add a chunk) and would be long on waiting: so the values
 // of 32 chunks are asked for at once, and those of the next 32 before these are folded. Meanwhile
-// each warp computes the factors of 32 chunks, one a lane. The maximum before a chunk is an exact
-// prefix, so that the factors are those of RowFold::Begin, called chunk after chunk.
+// each warp computes the factors of 32 chunks, one a lane.
 // Grid: [packed rows, n_kv_heads, n_seqs].
 constexpr int kFoldChunks = 32;
 
@@ -59,16 +57,8 @@ __global__ void __launch_bounds__(256) FoldChunksKernel(AttentionArgs args, Part
     const float2 stats = next_stats;
     if (first + kFoldChunks < n_chunks) load(first + kFoldChunks, next, next_stats);
 
-    float max = fmaxf(stats.x, fold.max);  // Becomes that of all chunks up to the lane's.
-#pragma unroll
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const float other = __shfl_up_sync(~0u, max, offset);
-      if (lane >= offset) max = fmaxf(max, other);
-    }
-    const float max_before = __shfl_up_sync(~0u, max, 1);
-    RowFold of_lane;
-    of_lane.max = lane == 0 ? fold.max : max_before;
-    of_lane.Begin(stats.x, stats.y);
+    float max_after;
+    const RowFold of_lane = FoldOfLane(fold.max, stats, &max_after);
 #pragma unroll
     for (int i = 0; i < kFoldChunks; ++i) {
       fold.keep = __shfl_sync(~0u, of_lane.keep, i);
@@ -76,7 +66,7 @@ __global__ void __launch_bounds__(256) FoldChunksKernel(AttentionArgs args, Part
       fold.sum = fold.Fold(fold.sum, __shfl_sync(~0u, stats.y, i));
       total = fold.Fold(total, now[i]);
     }
-    fold.max = __shfl_sync(~0u, max, 31);
+    fold.max = max_after;
   }
   if (threadIdx.x < args.head_dim) {
     static_cast<T*>(args.out)[RowOffset(args, sequence, kv_head, row) + column] =
@@ -110,8 +100,7 @@ void CheckSizes(const AttentionArgs& args) {
           "n_heads is not a multiple of n_kv_heads");
   Require(args.n_kv_heads <= 65535 && args.n_seqs >= 0 && args.n_seqs <= 65535,
           "more than 65535 sequences or kv heads");
-  Require(args.page_size > 0 && std::has_single_bit(static_cast<unsigned>(args.page_size)),
-          "page_size is not a power of two");
+  Require(args.page_size > 0, "page_size is less than 1");
   Require(args.scale > 0, "scale is not positive");
   Require(args.workspace_bytes >= AttentionWorkspaceBytes(args), "the workspace is too small");
 }

@@ -63,7 +63,7 @@ struct AttentionArgs {
   int max_rows = 0;       // rows of any sequence, at most
   int max_kv_length = 0;  // kv_lengths[s], at most
 
-  int page_size = 0;   // a power of two
+  int page_size = 0;   // at least 1
   int n_heads = 0;     // a multiple of n_kv_heads
   int n_kv_heads = 0;  // head h reads the keys of kv head h / (n_heads / n_kv_heads)
   int head_dim = 0;    // a multiple of 8, at most 256

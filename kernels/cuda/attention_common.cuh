@@ -26,6 +26,8 @@
 #include <cstdint>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/page_division.cuh"
 
 namespace aios::kernels::cuda {
 
@@ -33,8 +35,6 @@ inline constexpr int kChunkKeys = 256;
 
 // A sequence with at most so many packed rows is split. (One tile of tensor cores has 16 rows.)
 inline constexpr int kSplitRows = 16;
-
-inline int CeilDiv(int64_t a, int64_t b) { return static_cast<int>((a + b - 1) / b); }
 
 // ---- Who computes what --------------------------------------------------------------------------
 
@@ -106,24 +106,24 @@ __device__ inline RowTile FindRowTile(const AttentionArgs& args, int tile, int t
 
 struct Pages {
   const int32_t* table;  // of the sequence
-  int shift;             // log2(page_size)
-  int64_t head_stride;   // numbers between the heads of a page
-  int64_t head;          // numbers before this kv head, of a page
+  PageDivision paging;
+  int kv_head;
   int n_kv_heads;
   int head_dim;
 
   // Where the key (and the value) at a position begins, in numbers.
   __device__ int64_t Offset(int position) const {
-    const int64_t page = table[position >> shift];
-    return page * n_kv_heads * head_stride + head +
-           static_cast<int64_t>(position & ((1 << shift) - 1)) * head_dim;
+    const int index = paging.Page(position);
+    return OffsetIn(table[index], paging.Slot(position, index));
+  }
+  __device__ int64_t OffsetIn(int64_t page, int slot) const {
+    return ((page * n_kv_heads + kv_head) * paging.size() + slot) * head_dim;
   }
 };
 
-__device__ inline Pages PagesOf(const AttentionArgs& args, const Sequence& sequence, int kv_head) {
-  const int64_t head_stride = static_cast<int64_t>(args.page_size) * args.head_dim;
-  return {sequence.pages,        __ffs(args.page_size) - 1, head_stride,
-          kv_head * head_stride, args.n_kv_heads,           args.head_dim};
+__device__ inline Pages PagesOf(const AttentionArgs& args, const PageDivision& paging,
+                                const Sequence& sequence, int kv_head) {
+  return {sequence.pages, paging, kv_head, args.n_kv_heads, args.head_dim};
 }
 
 // ---- The fold -----------------------------------------------------------------------------------
@@ -157,6 +157,25 @@ struct RowFold {
   }
   __device__ float Normalizer() const { return __frcp_rn(sum); }
 };
+
+// The factors of 32 chunks at once, one a lane: those of Begin, called chunk after chunk from the
+// maximum `before` on, since the maximum before a chunk is an exact prefix. stats: of the lane's
+// chunk, {-inf, 0} if there is none. *after: the maximum of all. All lanes of a warp call this.
+__device__ inline RowFold FoldOfLane(float before, float2 stats, float* after) {
+  const int lane = threadIdx.x % 32;
+  float max = fmaxf(stats.x, before);  // Becomes that of all chunks up to the lane's.
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const float other = __shfl_up_sync(~0u, max, offset);
+    if (lane >= offset) max = fmaxf(max, other);
+  }
+  const float max_before = __shfl_up_sync(~0u, max, 1);
+  RowFold fold;
+  fold.max = lane == 0 ? before : max_before;
+  fold.Begin(stats.x, stats.y);
+  *after = __shfl_sync(~0u, max, 31);
+  return fold;
+}
 
 // ---- The workspace of split sequences -----------------------------------------------------------
 

@@ -103,7 +103,8 @@ __device__ void LoadQueries(const AttentionArgs& args, const Sequence& sequence,
 // kRowsPerThread: a tile has 16 times as many rows. kColumns: 64 columns of the values each.
 template <typename T, int kRowsPerThread, int kColumns, bool kSplit>
 __global__ void __launch_bounds__(kThreads)
-    GenericAttentionKernel(AttentionArgs args, Partials partials, int chunks_per_block) {
+    GenericAttentionKernel(AttentionArgs args, PageDivision paging, Partials partials,
+                           int chunks_per_block) {
   constexpr int kTileRows = kLanes * kRowsPerThread;
   const int kv_head = blockIdx.y;
   const int group = args.n_heads / args.n_kv_heads;
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(kThreads)
   const int my_row = row_group * kRowsPerThread;
   const bool has_rows = my_row < n_rows;
   const float scale_log2 = args.scale * 1.44269504088896341f;
-  const Pages pages = PagesOf(args, sequence, kv_head);
+  const Pages pages = PagesOf(args, paging, sequence, kv_head);
 
   LoadQueries<T>(args, sequence, kv_head, first_row, n_rows, kTileRows, q_tile);
 
@@ -319,7 +320,8 @@ void LaunchKernel(const AttentionArgs& args, const AttentionPlan& plan, cudaStre
       sizeof(float) * ((kTileRows + kKeys) * PaddedRow(args.head_dim) + kTileRows * kKeys);
   AIOS_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        static_cast<int>(shared_bytes)));
-  kernel<<<grid, kThreads, shared_bytes, stream>>>(args, partials, chunks_per_block);
+  kernel<<<grid, kThreads, shared_bytes, stream>>>(args, PageDivision(args.page_size), partials,
+                                                   chunks_per_block);
   AIOS_CUDA_CHECK_LAUNCH();
 }
 

@@ -17,7 +17,7 @@
 namespace aios::kernels::cuda {
 
 inline constexpr int kTileKeys = 64;  // that join the running maximum together
-inline constexpr int kStepKeys = 16;  // one step of a multiplication; in one page, of at least 16
+inline constexpr int kStepKeys = 16;  // one step of a multiplication
 inline constexpr int kWarpRows = 16;
 static_assert(kChunkKeys % kTileKeys == 0 && kSplitRows <= kWarpRows);
 
@@ -42,18 +42,26 @@ struct WarpRows {
   // Packed rows first_row, first_row + 1, ...; those that do not exist become 0.
   __device__ void LoadQueries(const AttentionArgs& args, const Sequence& sequence, int kv_head,
                               int first_row, int n_packed_rows) {
+    LoadQueries([&](int row) {
+      row += first_row;
+      return row < n_packed_rows ? static_cast<const __nv_bfloat16*>(args.q) +
+                                       RowOffset(args, sequence, kv_head, row)
+                                 : nullptr;
+    });
+  }
+  // row_at(r): where row r of the warp is, or null.
+  template <typename RowAt>
+  __device__ void LoadQueries(const RowAt& row_at) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = first_row + Row(half);
-      const bool exists = row < n_packed_rows;
-      const auto* from = static_cast<const __nv_bfloat16*>(args.q) +
-                         (exists ? RowOffset(args, sequence, kv_head, row) : 0);
+      const __nv_bfloat16* const from = row_at(Row(half));
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
         for (int right = 0; right < 2; ++right) {
-          const auto* pair = reinterpret_cast<const uint32_t*>(from + Column(2 * step + right));
-          q[step][half + 2 * right] = exists ? *pair : 0;
+          q[step][half + 2 * right] =
+              from == nullptr ? 0
+                              : *reinterpret_cast<const uint32_t*>(from + Column(2 * step + right));
         }
       }
     }
@@ -83,26 +91,23 @@ struct WarpRows {
     }
   }
 
-  // The largest scores of the tile, times scale_log2, of the lane's two rows. A row sees `n_keys`
-  // of the tile: may be zero or less, or more than the tile has.
+  // The largest score of the tile, times scale_log2, of one of the lane's two rows. It sees
+  // `n_keys` of the tile: may be zero or less, or more than the tile has.
   template <bool kMasked>
-  __device__ void TileMax(float scale_log2, const int (&n_keys)[2], float (&max)[2]) {
+  __device__ float TileMax(int half, float scale_log2, int n_keys) {
+    float top = -INFINITY;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float top = -INFINITY;
+    for (int block = 0; block < kTileKeys / 8; ++block) {
 #pragma unroll
-      for (int block = 0; block < kTileKeys / 8; ++block) {
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          float& s = scores[block][2 * half + i];
-          if (kMasked && Column(block) + i >= n_keys[half]) s = -INFINITY;
-          top = fmaxf(top, s);
-        }
+      for (int i = 0; i < 2; ++i) {
+        float& s = scores[block][2 * half + i];
+        if (kMasked && Column(block) + i >= n_keys) s = -INFINITY;
+        top = fmaxf(top, s);
       }
-      top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-      top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-      max[half] = __fmul_rn(top, scale_log2);
     }
+    top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+    top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+    return __fmul_rn(top, scale_log2);
   }
 
   // Scores to probabilities relative to `base`; the result is the sum of this lane's.

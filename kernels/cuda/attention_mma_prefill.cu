@@ -35,11 +35,9 @@ struct ChunkSums {
   // A tile's scores become probabilities, and what was summed up relative to the new maximum.
   template <bool kMasked>
   __device__ void Softmax(WarpRows<kHeadDim>& rows, float scale_log2, const int (&n_keys)[2]) {
-    float tile_max[2];
-    rows.template TileMax<kMasked>(scale_log2, n_keys, tile_max);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const Join join(max[half], tile_max[half]);
+      const Join join(max[half], rows.template TileMax<kMasked>(half, scale_log2, n_keys[half]));
       max[half] = join.max;
       sum[half] = JoinSum(sum[half], join, rows.Probabilities(scale_log2, half, join.base));
 #pragma unroll
@@ -96,7 +94,7 @@ __device__ void CopyTile(const AttentionArgs& args, const Pages& pages, int firs
 // Grid: [row tiles x n_kv_heads], the heads of a tile side by side.
 template <int kHeadDim, int kWarps>
 __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 2 : 1)
-    WholeKernel(AttentionArgs args, int n_tiles, int too_many_tokens) {
+    WholeKernel(AttentionArgs args, PageDivision paging, int n_tiles, int too_many_tokens) {
   using Shape = Whole<kHeadDim, kWarps>;
   using Rows = WarpRows<kHeadDim>;
   const int group = args.n_heads / args.n_kv_heads;
@@ -106,7 +104,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 2 : 1)
       FindRowTile(args, n_tiles - 1 - blockIdx.x / args.n_kv_heads, Shape::kRows, too_many_tokens);
   if (tile.sequence < 0) return;
   const Sequence sequence = LoadSequence(args, tile.sequence);
-  const Pages pages = PagesOf(args, sequence, kv_head);
+  const Pages pages = PagesOf(args, paging, sequence, kv_head);
   const int n_packed_rows = sequence.n_rows * group;
   const int tile_end = min(tile.first_row + Shape::kRows, n_packed_rows);
   const int n_keys = sequence.KeysOfRow(tile_end - 1, group);
@@ -202,7 +200,7 @@ void LaunchWhole(const AttentionArgs& args, int too_many_tokens, cudaStream_t st
   AIOS_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        Shape::kSharedBytes));
   kernel<<<static_cast<unsigned>(n_tiles) * args.n_kv_heads, Shape::kThreads, Shape::kSharedBytes,
-           stream>>>(args, n_tiles, too_many_tokens);
+           stream>>>(args, PageDivision(args.page_size), n_tiles, too_many_tokens);
   AIOS_CUDA_CHECK_LAUNCH();
 }
 
@@ -212,7 +210,7 @@ constexpr int kPrefillWarps = 8;
 
 bool MmaAttentionSupports(const AttentionArgs& args) {
   const int head_dim = args.head_dim;
-  return args.dtype == Format::kBF16 && args.page_size >= kStepKeys &&
+  return args.dtype == Format::kBF16 &&
          (head_dim == 64 || head_dim == 80 || head_dim == 96 || head_dim == 128);
 }
 

@@ -36,6 +36,7 @@
 #include "kernels/cuda/attention_prefill_sm90.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/hopper.cuh"
+#include "kernels/cuda/page_division.cuh"
 
 namespace aios::kernels::cuda {
 
@@ -72,10 +73,10 @@ struct Params {
   int page_table_stride;
   int n_seqs;
   int n_heads;
-  int group;       // query heads of a kv head
-  int page_shift;  // log2(page_size)
-  int box_shift;   // log2(box_keys)
-  int section;     // heads that are computed side by side, see FindTile
+  int group;  // query heads of a kv head
+  PageDivision paging{1};
+  int box_keys;
+  int section;  // heads that are computed side by side, see FindTile
   int min_rows;
   float scale_log2;  // scale * log2(e): exp(scale x) is one exp2
   int* counter;      // tiles taken beyond the first of each block; null: a block computes only one
@@ -172,7 +173,7 @@ __device__ void Produce(const Params& params, Shared<kHeadDim, kStages>& shared)
   const int lane = threadIdx.x % 32;
 
   // Each lane loads one box of a tile: so many keys of one page, half of the columns.
-  const int box_keys = 1 << params.box_shift;
+  const int box_keys = params.box_keys;
   const int n_boxes = (kTile / box_keys) * kHalves;
   const int box_key = lane / kHalves * box_keys;  // within the tile
   const int box_column = lane % kHalves * kSwizzleColumns;
@@ -206,8 +207,7 @@ __device__ void Produce(const Params& params, Shared<kHeadDim, kStages>& shared)
         params.page_table + static_cast<int64_t>(tile.sequence) * params.page_table_stride;
     const int kv_head = tile.head / params.group;
     auto page_of = [&](int position) {
-      return lane < n_boxes && position < tile.kv_length ? pages[position >> params.page_shift]
-                                                         : -1;
+      return lane < n_boxes && position < tile.kv_length ? pages[params.paging.Page(position)] : -1;
     };
     auto load = [&](uint8_t* stage, const CUtensorMap& map, uint64_t* full, int position,
                     int page) {
@@ -215,7 +215,7 @@ __device__ void Produce(const Params& params, Shared<kHeadDim, kStages>& shared)
       __syncwarp();
       if (lane < n_boxes) {
         TmaLoad4D(stage + box_offset, &map, full, box_column,
-                  position & ((1 << params.page_shift) - 1), kv_head, page);
+                  params.paging.Slot(position, params.paging.Page(position)), kv_head, page);
       }
     };
     int page = page_of(box_key);
@@ -532,8 +532,6 @@ CUtensorMap DenseMap(const void* data, const std::array<uint64_t, kRank>& sizes,
   return MakeTensorMap<kRank>(data, sizes, strides, box, Swizzle::k128B);
 }
 
-int Log2(int x) { return __builtin_ctz(static_cast<unsigned>(x)); }
-
 // How many heads are computed side by side: a divisor of n_heads, whole groups, at most 16.
 int SectionHeads(const AttentionArgs& args) {
   const int group = args.n_heads / args.n_kv_heads;
@@ -569,8 +567,8 @@ void Launch(const AttentionArgs& args, cudaStream_t stream, int min_rows) {
   params.n_seqs = args.n_seqs;
   params.n_heads = args.n_heads;
   params.group = args.n_heads / args.n_kv_heads;
-  params.page_shift = Log2(args.page_size);
-  params.box_shift = Log2(static_cast<int>(box_keys));
+  params.paging = PageDivision(args.page_size);
+  params.box_keys = static_cast<int>(box_keys);
   params.section = SectionHeads(args);
   params.min_rows = min_rows;
   params.scale_log2 = args.scale * 1.44269504088896341f;
@@ -602,7 +600,12 @@ bool IsAligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer
 
 bool PrefillSm90Supports(const AttentionArgs& args) {
   if (args.dtype != Format::kBF16 || (args.head_dim != 64 && args.head_dim != 128)) return false;
-  if (args.page_size < 16 || (args.page_size & (args.page_size - 1)) != 0) return false;
+  // No box may meet two pages: those of 16 to 128 keys, whole numbers of which are a tile; of whole
+  // tiles; or one page that has all, past the end of which a box is filled with zeros.
+  const bool part_of_tile = args.page_size >= 16 && kTile % args.page_size == 0;
+  const bool whole_tiles = args.page_size % kTile == 0;
+  const bool one_page = args.page_size > kTile && args.page_size >= args.max_kv_length;
+  if (!part_of_tile && !whole_tiles && !one_page) return false;
   if (!IsAligned(args.q) || !IsAligned(args.k_pages) || !IsAligned(args.v_pages)) return false;
   int device = 0, major = 0, minor = 0;
   AIOS_CUDA_CHECK(cudaGetDevice(&device));

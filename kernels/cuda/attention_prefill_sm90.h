@@ -12,10 +12,10 @@
 
 namespace aios::kernels::cuda {
 
-// Whether these sizes can go to AttentionPrefillSm90: bf16, head_dim 64 or 128, page_size a power
-// of two of at least 16, k_pages, v_pages and q aligned to 16 bytes, on a device of compute
-// capability 9.0 (the current one), by a build for sm_90a. It does not ask whether it pays: from
-// about 64 rows a sequence.
+// Whether these sizes can go to AttentionPrefillSm90: bf16, head_dim 64 or 128, page_size 16, 32,
+// 64 or a multiple of 128, or so large that a sequence has one page, k_pages, v_pages and q aligned
+// to 16 bytes, on a device of compute capability 9.0 (the current one), by a build for sm_90a. It
+// does not ask whether it pays: from about 64 rows a sequence.
 bool PrefillSm90Supports(const AttentionArgs& args);
 
 // Attention (attention.h) of every sequence with at least `min_rows` rows; the rows of the others

@@ -1,14 +1,10 @@
-// A head is head_dim / 2 pairs. A team of threads takes a head, each of them kPairs pairs: (a[j],
-// b[j]) for j < kPairs. Both pairings read and write the same 2 * kPairs numbers as two contiguous
-// pieces, of 16 bytes each in the packed version:
-//
-//   halves        the first piece is a, the second, half a head further on, is b
-//   interleaved   the two pieces are neighbors: a0 b0 a1 b1 ...
 #include <bit>
 #include <stdexcept>
 
 #include "kernels/cuda/pack.cuh"
+#include "kernels/cuda/page_division.cuh"
 #include "kernels/cuda/pdl.cuh"
+#include "kernels/cuda/rope_head.cuh"
 #include "kernels/cuda/rope_kv.h"
 
 namespace aios::kernels::cuda {
@@ -37,7 +33,9 @@ __device__ __forceinline__ int SequenceOf(const int32_t* seq_offsets, int n_seqs
 // Block (token, y) takes the heads [y * heads_per_block, (y + 1) * heads_per_block) of q, k and v.
 // team: threads of a head, a power of two; those past the last pair do nothing.
 template <typename T, int kPairs, bool kHalves>
-__global__ void __launch_bounds__(kThreads) RopeKvKernel(const RopeKvArgs args, int team) {
+__global__ void __launch_bounds__(kThreads)
+    RopeKvKernel(const RopeKvArgs args, const PageDivision paging, int team) {
+  using Pieces = RopePieces<kPairs>;
   WaitForPreviousKernel();
   const int token = blockIdx.x;
   const int head = (blockIdx.y * kThreads + threadIdx.x) / team;
@@ -45,75 +43,40 @@ __global__ void __launch_bounds__(kThreads) RopeKvKernel(const RopeKvArgs args, 
   const int half = args.head_dim / 2;
   const int pair = threadIdx.x % team * kPairs;
   const bool active = head < all_heads && pair < half;  // no return: teams and warps work together
+  const int first = Pieces::First(kHalves, pair);
+  const int second = Pieces::Second(kHalves, pair, args.head_dim);
 
-  // Where this thread's two pieces begin, within a head.
-  const int first = kHalves ? pair : 2 * pair;
-  const int second = kHalves ? pair + half : 2 * pair + kPairs;
-
-  float a[kPairs];
-  float b[kPairs];
+  Pieces x = {};
   if (active) {
     const T* in = static_cast<const T*>(args.qkv) +
                   (static_cast<int64_t>(token) * all_heads + head) * args.head_dim;
-    LoadPack(in + first, a);
-    LoadPack(in + second, b);
-  } else {
-#pragma unroll
-    for (int j = 0; j < kPairs; ++j) a[j] = b[j] = 0;
+    LoadPack(in + first, x.a);
+    LoadPack(in + second, x.b);
   }
   const int position = args.positions[token];
   const bool is_q = head < args.n_heads;
   const bool is_v = head >= args.n_heads + args.n_kv_heads;
 
+  float of_a[kPairs];
+  float of_b[kPairs];
   if (active && args.bias != nullptr) {
-    float bias_a[kPairs];
-    float bias_b[kPairs];
-    LoadFloats(args.bias + head * args.head_dim + first, bias_a);
-    LoadFloats(args.bias + head * args.head_dim + second, bias_b);
-#pragma unroll
-    for (int j = 0; j < kPairs; ++j) {
-      a[j] += bias_a[j];
-      b[j] += bias_b[j];
-    }
+    LoadFloats(args.bias + head * args.head_dim + first, of_a);
+    LoadFloats(args.bias + head * args.head_dim + second, of_b);
+    x.AddBias(of_a, of_b);
   }
-
   if (args.q_norm != nullptr || args.k_norm != nullptr) {
-    float sum = 0;
-#pragma unroll
-    for (int j = 0; j < kPairs; ++j) sum += a[j] * a[j] + b[j] * b[j];
-    for (int distance = team / 2; distance > 0; distance /= 2) {
-      sum += __shfl_xor_sync(kAllLanes, sum, distance);
-    }
+    const float sum = x.SumOfSquares(team);
     const float* norm = is_q ? args.q_norm : is_v ? nullptr : args.k_norm;
     if (active && norm != nullptr) {
-      const float scale = 1 / sqrtf(sum / static_cast<float>(args.head_dim) + args.eps);
-      float norm_a[kPairs];
-      float norm_b[kPairs];
-      LoadFloats(norm + first, norm_a);
-      LoadFloats(norm + second, norm_b);
-#pragma unroll
-      for (int j = 0; j < kPairs; ++j) {
-        a[j] *= scale * norm_a[j];
-        b[j] *= scale * norm_b[j];
-      }
+      LoadFloats(norm + first, of_a);
+      LoadFloats(norm + second, of_b);
+      x.Norm(sum, args.head_dim, args.eps, of_a, of_b);
     }
   }
-
   if (active && !is_v) {
-    float cos[kPairs];
-    float sin[kPairs];
-    LoadFloats(args.cos + static_cast<int64_t>(position) * half + pair, cos);
-    LoadFloats(args.sin + static_cast<int64_t>(position) * half + pair, sin);
-    // Number n of the two pieces, counted through.
-    const auto at = [&](int n) -> float& { return n < kPairs ? a[n] : b[n - kPairs]; };
-#pragma unroll
-    for (int j = 0; j < kPairs; ++j) {
-      float& x = kHalves ? a[j] : at(2 * j);
-      float& y = kHalves ? b[j] : at(2 * j + 1);
-      const float turned_x = x * cos[j] - y * sin[j];
-      y = y * cos[j] + x * sin[j];
-      x = turned_x;
-    }
+    LoadFloats(args.cos + static_cast<int64_t>(position) * half + pair, of_a);
+    LoadFloats(args.sin + static_cast<int64_t>(position) * half + pair, of_b);
+    x.Turn(kHalves, of_a, of_b);
   }
 
   T* out =
@@ -123,17 +86,17 @@ __global__ void __launch_bounds__(kThreads) RopeKvKernel(const RopeKvArgs args, 
     const int seq = SequenceOf(args.seq_offsets, args.n_seqs, token);
     if (active && !is_q) {
       const int kv_head = head - args.n_heads - (is_v ? args.n_kv_heads : 0);
-      const int slot_bits = __ffs(args.page_size) - 1;  // no division
-      const int64_t page = args.page_table[static_cast<int64_t>(seq) * args.page_table_stride +
-                                           (position >> slot_bits)];
-      const int slot = position & (args.page_size - 1);
+      const int index = paging.Page(position);
+      const int64_t page =
+          args.page_table[static_cast<int64_t>(seq) * args.page_table_stride + index];
       out = static_cast<T*>(is_v ? args.v_pages : args.k_pages) +
-            (((page * args.n_kv_heads + kv_head) << slot_bits) + slot) * args.head_dim;
+            ((page * args.n_kv_heads + kv_head) * paging.size() + paging.Slot(position, index)) *
+                args.head_dim;
     }
   }
   if (active) {
-    StorePack(a, out + first);
-    StorePack(b, out + second);
+    StorePack(x.a, out + first);
+    StorePack(x.b, out + second);
   }
 }
 
@@ -219,7 +182,7 @@ void RopeKvAs(const RopeKvArgs& args, cudaStream_t stream) {
     shape.grid = dim3(args.n_tokens, CeilDiv(int64_t{all_heads} * team, kThreads));
     shape.block = dim3(kThreads);
     return Launch(halves ? RopeKvKernel<T, kPairs, true> : RopeKvKernel<T, kPairs, false>, shape,
-                  stream, args, team);
+                  stream, args, PageDivision(args.page_size), team);
   }
   shape.grid = dim3(args.n_tokens, all_heads);
   shape.block = dim3(kWarp);
@@ -232,8 +195,8 @@ void RopeAndStoreKv(const RopeKvArgs& args, cudaStream_t stream) {
   if (args.head_dim <= 0 || args.head_dim % 2 != 0 || args.head_dim > 512) {
     throw std::invalid_argument("RopeAndStoreKv: head_dim must be even and at most 512");
   }
-  if (args.page_size <= 0 || (args.page_size & (args.page_size - 1)) != 0) {
-    throw std::invalid_argument("RopeAndStoreKv: page_size must be a power of two");
+  if (args.page_size <= 0) {
+    throw std::invalid_argument("RopeAndStoreKv: page_size must be at least 1");
   }
   if (args.n_tokens == 0) return;
   switch (args.dtype) {

@@ -35,7 +35,7 @@ struct RopeKvArgs {
   // p % page_size.
   const int32_t* page_table = nullptr;  // [n_seqs, page_table_stride]
   int page_table_stride = 0;
-  int page_size = 64;       // a power of two
+  int page_size = 64;       // at least 1
   void* k_pages = nullptr;  // out: [n_pages, n_kv_heads, page_size, head_dim]
   void* v_pages = nullptr;  // out: likewise
 
@@ -54,8 +54,8 @@ struct RopeKvArgs {
 // Fast where all pointers are aligned to 16 bytes and head_dim is a multiple of 16 (f32: of 8), at
 // most 256; right, but slow, elsewhere; which of the two is taken can change bits where heads are
 // normed. Asynchronous on `stream`, may be captured into a graph. Thread-safe. Throws
-// std::invalid_argument for another dtype, an odd or larger head_dim, or a page_size that is no
-// power of two; CudaError if the launch fails.
+// std::invalid_argument for another dtype, an odd or larger head_dim, or a page_size below 1;
+// CudaError if the launch fails.
 void RopeAndStoreKv(const RopeKvArgs& args, cudaStream_t stream);
 
 }  // namespace aios::kernels::cuda

@@ -243,11 +243,13 @@ TEST_F(PrefillSm90Test, ManySmallTilesABlock) {
 }
 
 TEST_F(PrefillSm90Test, PageSizes) {
-  for (const int page_size : {16, 32, 64, 128, 256}) {
+  // Also one page a sequence, at the end of which a tile reaches past it.
+  for (const int page_size : {16, 32, 64, 128, 256, 384, 333, 1000}) {
     for (const int head_dim : {64, 128}) {
       Check({4, 2, head_dim, page_size}, {{300, 300}, {100, 333}, {129, 129}});
     }
   }
+  Check({4, 2, 128, 384}, {{300, 300}, {100, 1150}, {385, 800}});
 }
 
 TEST_F(PrefillSm90Test, GroupsOfHeads) {
@@ -306,8 +308,10 @@ TEST_F(PrefillSm90Test, RefusesWhatItCannot) {
   EXPECT_FALSE(PrefillSm90Supports(args));
   args = {.dtype = Format::kF32, .page_size = 64, .head_dim = 128};
   EXPECT_FALSE(PrefillSm90Supports(args));
-  args = {.page_size = 8, .head_dim = 128};
-  EXPECT_FALSE(PrefillSm90Supports(args));
+  for (const int page_size : {1, 8, 17, 48, 200}) {  // A tile would meet parts of pages.
+    args = {.max_kv_length = 1000, .page_size = page_size, .head_dim = 128};
+    EXPECT_FALSE(PrefillSm90Supports(args)) << page_size;
+  }
 }
 
 }  // namespace

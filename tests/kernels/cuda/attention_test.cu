@@ -270,7 +270,7 @@ const std::vector<Step> kMix = {{1, 1, 1},    {2, 17, 17}, {3, 1, 255}, {4, 1, 2
 
 TEST_P(AttentionTest, MixOfPrefillAndDecode) {
   ExpectRight(GetParam(), kMix, {.page_size = 16, .shuffle = 7});
-  // Pages of 64 and 256: NeitherBatchNorPagesNorLimitsChangeABit.
+  // Pages of other sizes: NeitherBatchNorPagesNorLimitsChangeABit.
 }
 
 // With room for many chunks, they are spread over the GPU in another way.
@@ -282,6 +282,8 @@ TEST_P(AttentionTest, MixWithinLargeLimits) {
 TEST_P(AttentionTest, FasterOrders) {
   ExpectRight(GetParam(), kMix, {.page_size = 64, .deterministic = false});
   ExpectRight(GetParam(), {{1, 200, 333}, {2, 200, 200}}, {.deterministic = false});
+  ExpectRight(GetParam(), {{1, 200, 333}, {2, 2, 200}}, {.page_size = 17, .deterministic = false});
+  ExpectRight(GetParam(), {{1, 200, 333}}, {.page_size = 1000, .deterministic = false});
   // What stays in the one order keeps its bits beside what does not.
   const Model& model = GetParam();
   const size_t row = static_cast<size_t>(model.n_heads) * model.head_dim;
@@ -324,7 +326,9 @@ TEST_P(AttentionTest, SequencesWithoutRows) {
 
 TEST_P(AttentionTest, NeitherBatchNorPagesNorLimitsChangeABit) {
   const std::vector<float> mixed = Attend(GetParam(), kMix, {.page_size = 16, .shuffle = 1});
-  EXPECT_EQ(Attend(GetParam(), kMix, {.page_size = 64, .shuffle = 2}), mixed);
+  for (const int page_size : {1, 17, 64, 1000}) {
+    EXPECT_EQ(Attend(GetParam(), kMix, {.page_size = page_size, .shuffle = 2}), mixed) << page_size;
+  }
   // A captured launch is made for the largest sizes.
   EXPECT_EQ(Attend(GetParam(), kMix,
                    {.page_size = 16, .extra_max_rows = 300, .extra_max_kv_length = 20000}),
@@ -411,7 +415,7 @@ TEST(Attention, RefusesWhatItCannotDo) {
            with([](AttentionArgs& a) { a.head_dim = 12; }),
            with([](AttentionArgs& a) { a.head_dim = 264; }),
            with([](AttentionArgs& a) { a.n_heads = 5; }),
-           with([](AttentionArgs& a) { a.page_size = 48; }),
+           with([](AttentionArgs& a) { a.page_size = 0; }),
            with([](AttentionArgs& a) { a.scale = 0; }),
            with([](AttentionArgs& a) { a.dtype = Format::kQ4_0; }),
        }) {

@@ -212,7 +212,7 @@ TEST_F(RopeKvTest, EqualsDoublesAndTouchesNothingElse) {
 
 TEST_F(RopeKvTest, HeadsAndPagesOfManyShapes) {
   for (const auto& [n_heads, n_kv_heads] : {std::pair{1, 1}, {9, 3}, {32, 8}, {14, 2}, {7, 7}}) {
-    for (const int page_size : {16, 64, 256}) {
+    for (const int page_size : {1, 16, 17, 48, 64, 256, 320}) {
       const Case c = {.dtype = Format::kBF16,
                       .n_heads = n_heads,
                       .n_kv_heads = n_kv_heads,
@@ -236,6 +236,7 @@ TEST_F(RopeKvTest, ManySequences) {
 
 TEST_F(RopeKvTest, MisalignedInputs) {
   Check<float>({.shift = 1}, kMixed);
+  Check<float>({.page_size = 17, .shift = 1}, kMixed);
   Check<uint16_t>({.dtype = Format::kBF16, .shift = 1}, kMixed);
 }
 
@@ -259,7 +260,7 @@ TEST(RopeKvArgsTest, AreChecked) {
   bad.head_dim = 63;
   EXPECT_THROW(RopeAndStoreKv(bad, nullptr), std::invalid_argument);
   bad = good;
-  bad.page_size = 48;
+  bad.page_size = 0;
   EXPECT_THROW(RopeAndStoreKv(bad, nullptr), std::invalid_argument);
   bad = good;
   bad.dtype = Format::kF16;
