@@ -13,10 +13,12 @@ constexpr int kThreads = 256;
 // of the table, or, where those would not be aligned, one number.
 template <typename T, bool kPacked>
 __global__ void __launch_bounds__(kThreads)
-    EmbedKernel(const T* table, const int32_t* tokens, int64_t d_model, float* out) {
+    EmbedKernel(const T* table, const int32_t* tokens, const int32_t* sampled, int64_t d_model,
+                float* out) {
   WaitForPreviousKernel();
   constexpr int kSize = kPacked ? kPackSize<T> : 1;
-  const int64_t token = tokens[blockIdx.x];
+  int64_t token = tokens[blockIdx.x];
+  if (token < 0) token = max(sampled[-1 - token], 0);
   const int64_t i = (blockIdx.y * int64_t{kThreads} + threadIdx.x) * kSize;
   if (i >= d_model) return;
   const T* from = table + token * d_model + i;
@@ -41,7 +43,7 @@ void EmbedAs(const EmbedArgs& args, cudaStream_t stream) {
                              .block = dim3(kThreads),
                              .overlap_previous = args.overlap_previous};
   Launch(packed ? EmbedKernel<T, true> : EmbedKernel<T, false>, shape, stream,
-         static_cast<const T*>(args.table), args.tokens, args.d_model, args.out);
+         static_cast<const T*>(args.table), args.tokens, args.sampled, args.d_model, args.out);
 }
 
 }  // namespace

@@ -12,7 +12,13 @@ namespace aios::kernels::cuda {
 struct EmbedArgs {
   Format table_dtype = Format::kBF16;  // kBF16 or kF32
   const void* table = nullptr;         // [vocab_size, d_model]
-  const int32_t* tokens = nullptr;     // [n_tokens], each in [0, vocab_size): see below
+  const int32_t* tokens = nullptr;     // [n_tokens], each in [0, vocab_size) or below 0: see below
+
+  // A token id below 0 stands for the token that row -1 - id of the last Sample chose: so a step
+  // can be launched before the host knows the tokens that it continues. [rows of that Sample], its
+  // `tokens`; null if no id is below 0. A kNoToken in it counts as token 0 here: the host, when it
+  // reads what was sampled, raises the error.
+  const int32_t* sampled = nullptr;
   int64_t n_tokens = 0;
   int64_t d_model = 0;
   float* out = nullptr;  // [n_tokens, d_model] f32

@@ -78,6 +78,7 @@ struct Cluster {
 struct Extremes {
   uint32_t max_key;
   uint32_t max_id;
+  uint32_t second_key;  // of all others: of equal ones, both are best
   uint32_t min_key;
   uint32_t floor_key;  // the smallest of the threads' largest
   uint32_t damaged;    // a logit is not finite
@@ -122,6 +123,7 @@ struct alignas(16) Shared {  // the logits stand behind it, in groups of four
   // Written by other blocks, read after a Sync.
   Extremes extremes[kMaxCluster];
   Sums sums[kMaxCluster];
+  uint32_t parts[kMaxCluster];  // n_part of each block
   Found found;
   Selected selected;
 
@@ -389,10 +391,10 @@ struct Row {
           for (int j = 0; j < 4; ++j) in[j] = i + j < n;
           AddToBins(in, bin, weight);
         });
-    if (min_weight == 0) likely_weights = weights;
     Sums sums;
     Scan(weights, shared.warp_sums, &sums.weight);
-    Scan(likely_weights, shared.warp_sums, &sums.likely);
+    sums.likely = sums.weight;
+    if (min_weight > 0) Scan(likely_weights, shared.warp_sums, &sums.likely);
     if (threadIdx.x < cluster.size()) {
       *cluster.At(threadIdx.x, &shared.sums[cluster.rank()]) = sums;
     }
@@ -518,13 +520,17 @@ struct Row {
     if (threadIdx.x == 0) {
       shared.part_begin = atomicAdd(cluster.At(0, &shared.n_gathered), shared.n_part);
     }
+    if (threadIdx.x < cluster.size()) {
+      *cluster.At(threadIdx.x, &shared.parts[cluster.rank()]) = shared.n_part;
+    }
     __syncthreads();
     const uint32_t at = shared.part_begin + threadIdx.x;
     if (threadIdx.x < shared.n_part && at < kMaxSorted) {
       *cluster.At(0, &shared.gathered[at]) = shared.part[threadIdx.x];
     }
     cluster.Sync();
-    const auto n_gathered = static_cast<int>(*cluster.At(0, &shared.n_gathered));
+    int n_gathered = 0;
+    for (int rank = 0; rank < cluster.size(); ++rank) n_gathered += shared.parts[rank];
     if (cluster.rank() == 0 && n_gathered <= kMaxSorted) {
       const auto i = static_cast<int>(threadIdx.x);
       *order = i < n_gathered ? shared.gathered[i] : ~uint64_t{0};
@@ -534,8 +540,8 @@ struct Row {
   }
 
   // The first token, in the order, with which the tokens, or the weights, reach target, which is at
-  // least 1 and at most their sum. is_last: only the first block needs to know.
-  __device__ Selected Select(bool by_count, uint64_t target, bool is_last = false) {
+  // least 1 and at most their sum. Only the first block need be told the target, and is told.
+  __device__ Selected Select(bool by_count, uint64_t target) {
     Region region;
     uint64_t weight_before = 0;
     uint64_t order = 0;
@@ -567,18 +573,10 @@ struct Row {
       const uint64_t before = by_count ? static_cast<uint64_t>(i) : weights - weight;
       const uint64_t reached = by_count ? static_cast<uint64_t>(min(i + 1, n_gathered)) : weights;
       if (before < target && reached >= target) {
-        const Selected selected = {static_cast<uint32_t>(order), weight_before + weights};
-        shared.selected = selected;
-        for (int rank = 1; rank < cluster.size() && !is_last; ++rank) {
-          *cluster.At(rank, &shared.selected) = selected;
-        }
+        shared.selected = {static_cast<uint32_t>(order), weight_before + weights};
       }
     }
-    if (is_last) {
-      __syncthreads();
-    } else {
-      cluster.Sync();
-    }
+    __syncthreads();
     return shared.selected;
   }
 
@@ -640,20 +638,20 @@ struct Row {
     }
     kept = min(kept, likely);
     const double draw = UniformDraw(params.seed, params.step) * static_cast<double>(kept);
-    return Select(false, min(static_cast<uint64_t>(draw) + 1, kept),
-                  /*is_last=*/true)
-        .id;
+    return Select(false, min(static_cast<uint64_t>(draw) + 1, kept)).id;
   }
 };
 
 // What a thread has seen of a row.
 struct Seen {
   float max = -INFINITY;
+  float second = -INFINITY;
   float min = INFINITY;
   uint32_t max_id = 0xFFFFFFFF;
   bool finite = true;
 
   __device__ void Add(float x, uint32_t id) {  // ids must rise
+    second = fmaxf(second, fminf(x, max));
     if (x > max) {
       max = x;
       max_id = id;
@@ -705,6 +703,8 @@ __device__ Extremes Fold(const Extremes& mine) {  // over a warp
   Extremes all;
   all.max_key = __reduce_max_sync(kAllLanes, mine.max_key);
   all.max_id = __reduce_min_sync(kAllLanes, mine.max_key == all.max_key ? mine.max_id : 0xFFFFFFFF);
+  const bool has_best = mine.max_key == all.max_key && mine.max_id == all.max_id;
+  all.second_key = __reduce_max_sync(kAllLanes, has_best ? mine.second_key : mine.max_key);
   all.min_key = __reduce_min_sync(kAllLanes, mine.min_key);
   all.floor_key = __reduce_min_sync(kAllLanes, mine.floor_key);
   all.damaged = __reduce_or_sync(kAllLanes, mine.damaged);
@@ -713,10 +713,12 @@ __device__ Extremes Fold(const Extremes& mine) {  // over a warp
 
 // Over the cluster. Ends what its Arrive began.
 __device__ Extremes FoldAll(const Cluster& cluster, const Seen& seen, Shared& shared) {
-  constexpr Extremes kNothing = {0, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0};
+  constexpr Extremes kNothing = {0, 0xFFFFFFFF, 0, 0xFFFFFFFF, 0xFFFFFFFF, 0};
   const int lane = threadIdx.x % 32;
   Extremes mine = kNothing;
-  if (seen.any()) mine = {KeyOf(seen.max), seen.max_id, KeyOf(seen.min), KeyOf(seen.max), 0};
+  if (seen.any()) {
+    mine = {KeyOf(seen.max), seen.max_id, KeyOf(seen.second), KeyOf(seen.min), KeyOf(seen.max), 0};
+  }
   mine.damaged = seen.finite ? 0 : 1;
   mine = Fold(mine);
   if (lane == 0) shared.warp_extremes[threadIdx.x / 32] = mine;
@@ -749,6 +751,9 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(const SampleArgs arg
   const Seen seen = ReadLogits(from, n, first, aligned, copy);
   const Extremes extremes = FoldAll(cluster, seen, shared);  // after it, all may read `copy`
 
+  if (args.margins != nullptr && cluster.rank() == 0 && threadIdx.x == 0) {
+    args.margins[blockIdx.y] = NumberOf(extremes.max_key) - NumberOf(extremes.second_key);
+  }
   int32_t* token = args.tokens + blockIdx.y;
   if (extremes.damaged != 0 || params.temperature == 0) {
     if (cluster.rank() == 0 && threadIdx.x == 0) {
@@ -782,7 +787,7 @@ __global__ void __launch_bounds__(kThreads, 2) SampleKernel(const SampleArgs arg
     const uint32_t drawn = row.SampleFromAll(top_k, args.vocab_size, NumberOf(extremes.min_key));
     if (cluster.rank() == 0 && threadIdx.x == 0) *token = static_cast<int32_t>(drawn);
   }
-  cluster.Sync();  // no block may end while another reads its shared memory
+  // A block may end here: since the Sync of the last Gather none looks at another's shared memory.
 }
 
 int Attribute(cudaDeviceAttr attribute) {

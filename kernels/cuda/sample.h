@@ -27,6 +27,9 @@ struct SampleArgs {
   const float* logits = nullptr;         // [n_rows, vocab_size]
   const SampleParams* params = nullptr;  // [n_rows]
   int32_t* tokens = nullptr;             // out: [n_rows], or kNoToken
+  // out: [n_rows], by how much the best logit is above the second best: 0 where they are equal,
+  // infinity where there is one token, anything where there is kNoToken. May be null.
+  float* margins = nullptr;
   int n_rows = 0;
   int vocab_size = 0;  // 1 to 2^20
 

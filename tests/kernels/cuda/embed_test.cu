@@ -71,6 +71,31 @@ TEST_F(EmbedTest, CopiesRowsExactly) {
   }
 }
 
+// Ids below 0 are rows of the last Sample; where it found no token, that is token 0.
+TEST_F(EmbedTest, TokensThatWereSampled) {
+  constexpr int64_t kModel = 72;
+  const auto values = RandomFloats(50 * kModel, 3);
+  const TestBuffer<float> table(values);
+  const TestBuffer<int32_t> tokens(std::vector<int32_t>{-3, 7, -1, -2, 49, -4});
+  const TestBuffer<int32_t> sampled(std::vector<int32_t>{41, -1, 0, 13});
+  const int32_t want[] = {0, 7, 41, 0, 49, 13};
+  const TestBuffer<float> out(6 * kModel);
+  Embed({.table_dtype = Format::kF32,
+         .table = table.data(),
+         .tokens = tokens.data(),
+         .sampled = sampled.data(),
+         .n_tokens = 6,
+         .d_model = kModel,
+         .out = out.data()},
+        nullptr);
+  const auto got = out.Download();
+  for (int t = 0; t < 6; ++t) {
+    for (int i = 0; i < kModel; ++i) {
+      ASSERT_EQ(got[t * kModel + i], values[want[t] * kModel + i]) << t << " at " << i;
+    }
+  }
+}
+
 TEST_F(EmbedTest, RefusesOtherTables) {
   EXPECT_THROW(Embed({.table_dtype = Format::kQ8_0, .n_tokens = 1, .d_model = 32}, nullptr),
                std::invalid_argument);

@@ -83,6 +83,52 @@ TEST_F(SampleTest, GreedyIsTheHostsAlways) {
   }
 }
 
+// The best logit less the second best, whatever is sampled. Among few values, most often 0.
+TEST_F(SampleTest, Margins) {
+  for (const int vocab_size : {1, 2, 3, 17, 1000, 4097, 128256, 600001}) {
+    for (const bool few_values : {false, true}) {
+      constexpr int kRows = 6;
+      auto logits = RandomFloats(size_t(vocab_size) * kRows, vocab_size, 3);
+      if (few_values) {
+        for (float& x : logits) x = std::round(x);
+      }
+      // Best and second best side by side, in the hands of one thread, in either order; and equal.
+      if (vocab_size >= 17) {
+        const float neighbors[][2] = {{100, 101}, {101, 100}, {100, 100}};
+        for (int row = 3; row < kRows; ++row) {
+          const size_t at = size_t(row) * vocab_size + vocab_size / 2 / 4 * 4;
+          logits[at] = neighbors[row - 3][0];
+          logits[at + 1] = neighbors[row - 3][1];
+        }
+      }
+      std::vector<SampleParams> params(kRows);
+      params[1].temperature = 1;
+      params[2] = {.temperature = 1, .top_k = 5};
+      const TestBuffer<float> device_logits(logits);
+      const TestBuffer<SampleParams> device_params(params);
+      const TestBuffer<int32_t> tokens(kRows);
+      const TestBuffer<float> margins(kRows);
+      Sample({.logits = device_logits.data(),
+              .params = device_params.data(),
+              .tokens = tokens.data(),
+              .margins = margins.data(),
+              .n_rows = kRows,
+              .vocab_size = vocab_size},
+             nullptr);
+      const auto got = margins.Download();
+      for (int row = 0; row < kRows; ++row) {
+        float best = -std::numeric_limits<float>::infinity(), second = best;
+        for (int i = 0; i < vocab_size; ++i) {
+          const float x = logits[size_t(row) * vocab_size + i];
+          second = std::max(second, std::min(x, best));
+          best = std::max(best, x);
+        }
+        ASSERT_EQ(got[row], best - second) << vocab_size << " row " << row;
+      }
+    }
+  }
+}
+
 TEST_F(SampleTest, DamagedLogitsGiveNoToken) {
   constexpr int kVocab = 5003;
   const float kInfinity = std::numeric_limits<float>::infinity();
