@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,7 +13,6 @@
 #include <vector>
 
 #include "common/backend/batch.h"
-#include "common/sample/sampler.h"
 #include "common/tensor/tensor.h"
 #include "kernels/rope.h"
 
@@ -64,15 +64,21 @@ class Weight {
 };
 
 // The pages of one layer's keys and values, each [n_pages, n_kv_heads, page_size, head_dim], in the
-// backend's activation dtype. page_size is a power of two.
+// backend's activation dtype.
 struct KvPages {
   MutableTensor k;
   MutableTensor v;
   int64_t page_size() const { return k.shape()[2]; }
 };
 
-// What RopeAndStoreKv needs of the model.
-struct RopeArgs {
+// RMSNorm: x / rms(x) * weight. (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467)
+struct Norm {
+  const Weight& weight;  // [d_model]
+  float eps = 0;
+};
+
+// What Attention needs of the model.
+struct AttentionParams {
   int64_t n_heads = 0;
   int64_t n_kv_heads = 0;
   int64_t head_dim = 0;
@@ -88,6 +94,8 @@ struct RopeArgs {
 // What a backend must know of a model and its batches to take the memory for a step once.
 struct StepShape {
   BatchLimits limits;
+  int64_t d_model = 0;
+  int64_t d_ff = 0;
   int64_t n_heads = 0;
   int64_t n_kv_heads = 0;
   int64_t head_dim = 0;
@@ -95,13 +103,8 @@ struct StepShape {
   int64_t vocab_size = 0;
 };
 
-struct SampleRow {
-  SamplingParams params;
-  uint64_t step = 0;  // which token of the answer this is
-};
-
 // Operations take effect in the order of the calls; on a GPU a call returns before its work is
-// done, and only Download, Sample and Synchronize wait. Tensors are in the backend's memory.
+// done, and only Download, TakeSampled and Synchronize wait. Tensors are in the backend's memory.
 // Activations have the backend's activation dtype, the residual stream and logits are f32, and all
 // sums are made in f32. The bits of a row depend on nothing else in the batch, if the backend was
 // made `deterministic`.
@@ -124,7 +127,7 @@ class Backend {
   virtual Buffer Allocate(int64_t n_bytes, std::string_view what) = 0;
   // Bytes that Allocate can still give.
   virtual int64_t FreeBytes() const = 0;
-  // A matrix for MatMul and Embed. The tensors are on the host; unless the backend computes with
+  // A matrix for products and Embed. The tensors are on the host; unless the backend computes with
   // them where and as they are, they are not needed afterwards.
   virtual Weight PrepareMatrix(std::span<const Tensor> parts) = 0;
   // Bytes that PrepareMatrix takes of Allocate's memory for such a tensor.
@@ -134,43 +137,56 @@ class Backend {
   // Waits for all that went before, then copies to the host.
   virtual void Download(const Tensor& from, void* to) = 0;
   virtual void Synchronize() = 0;
+  // to = from: of the same format and shape, both in the backend's memory, not overlapping.
+  virtual void Copy(const Tensor& from, MutableTensor to) = 0;
 
   // ---- A step ----
 
   // Takes memory for steps up to this shape; BatchView's pointers are the same from then on.
   virtual void Reserve(const StepShape& shape) = 0;
+  // Bytes of Allocate's memory that Reserve takes.
+  virtual int64_t StepBytes(const StepShape& shape) const = 0;
   // REQUIRES: within the limits. The batch must outlive the view, which the next call ends.
   virtual BatchView Upload(const Batch& batch) = 0;
+  // Calls `work`, which enqueues the operations of a step. To start a kernel takes a host longer
+  // than a small kernel takes to run; so a backend may record the operations of a step, and when
+  // one with the same sizes and cache comes again, repeat the record rather than call `work` (CUDA
+  // graphs). Hence `work` must then enqueue the same operations, on the same tensors. Reserve
+  // forgets all records.
+  virtual void RunStep(const BatchView& batch, std::span<const KvPages> kv,
+                       const std::function<void()>& work) = 0;
 
   // x[t] = table[tokens[t]]. x: [n_tokens, d_model] f32.
   virtual void Embed(const Weight& table, const BatchView& batch, MutableTensor x) = 0;
 
-  // x += delta, unless that is nullptr; out = x / rms(x) * weight. x: [n, d] f32, the residual
-  // stream; delta, out: [n, d]. (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467)
-  virtual void RmsNorm(MutableTensor x, const Tensor* delta, const Weight& weight, float eps,
-                       MutableTensor out) = 0;
+  // y = norm(x) W^T. x: [n, d_in] f32, the residual stream; y: [n, d_out], f32 for logits.
+  virtual void NormMatMul(const Tensor& x, const Norm& norm, const Weight& w, MutableTensor y) = 0;
 
-  // y = x * W^T. x: [n, d_in]; y: [n, d_out], f32 for logits.
-  virtual void MatMul(const Tensor& x, const Weight& w, MutableTensor y) = 0;
+  // out = silu(norm(x) Wg^T) * (norm(x) Wu^T). gate_up: [2 d_ff, d_model], Wg and below it Wu;
+  // out: [n, d_ff]. (SwiGLU: Shazeer 2020, https://arxiv.org/abs/2002.05202)
+  virtual void NormGateUp(const Tensor& x, const Norm& norm, const Weight& gate_up,
+                          MutableTensor out) = 0;
 
-  // Adds the bias, norms the heads, turns q and k by their positions, writes q and puts k and v
-  // into the cache. qkv: [n_tokens, q_dim + 2 kv_dim]; q: [n_tokens, q_dim].
-  virtual void RopeAndStoreKv(const Tensor& qkv, const RopeArgs& args, const BatchView& batch,
-                              const KvPages& kv, MutableTensor q) = 0;
+  // x += in W^T. in: [n, d_in]; x: [n, d_out] f32, the residual stream.
+  virtual void MatMulAdd(const Tensor& in, const Weight& w, MutableTensor x) = 0;
 
-  // Each row attends to the keys of its sequence up to its own position. q, out: [n_tokens, q_dim].
-  virtual void Attention(const Tensor& q, int64_t n_heads, const BatchView& batch,
+  // Adds the bias, norms the heads, turns q and k by their positions and puts k and v into the
+  // cache; then each row attends to the keys of its sequence up to its own position.
+  // qkv: [n_tokens, q_dim + 2 kv_dim]; out: [n_tokens, q_dim].
+  virtual void Attention(const Tensor& qkv, const AttentionParams& params, const BatchView& batch,
                          const KvPages& kv, MutableTensor out) = 0;
-
-  // out = silu(gate) * up. gate_up: [n, 2 d_ff], gate first; out: [n, d_ff].
-  virtual void SiluMul(const Tensor& gate_up, MutableTensor out) = 0;
 
   // out[i] = x[logit_rows[i]]. x: [n_tokens, d]; out: [n_logit_rows, d].
   virtual void GatherLogitRows(const Tensor& x, const BatchView& batch, MutableTensor out) = 0;
 
-  // Chooses a token for each row of logits [n, vocab_size] f32, and waits for it.
-  virtual void Sample(const Tensor& logits, std::span<const SampleRow> rows,
-                      std::span<int32_t> tokens) = 0;
+  // Chooses a token for each row of logits [n_logit_rows, vocab_size] f32 as the batch's `sampling`
+  // says. Where the next batch has -1 - i for a token it means that of row i; the host gets them by
+  // TakeSampled.
+  virtual void Sample(const Tensor& logits, const BatchView& batch) = 0;
+  // Waits for the oldest step whose choices were not taken yet. sampled: [its n_logit_rows]. At
+  // most kMaxSteps may be untaken.
+  static constexpr int kMaxSteps = 2;
+  virtual void TakeSampled(std::span<Sampled> sampled) = 0;
 };
 
 struct BackendOptions {

@@ -17,6 +17,8 @@ void CheckBatch(const Batch& batch, const BatchLimits& limits, int64_t page_size
              batch.n_logit_rows(), limits.n_logit_rows);
   AIOS_CHECK(batch.max_pages <= limits.max_pages, "{} pages a sequence, limit {}", batch.max_pages,
              limits.max_pages);
+  AIOS_CHECK(batch.sampling.empty() || batch.sampling.size() == batch.logit_rows.size(),
+             "{} samples of {} rows", batch.sampling.size(), batch.logit_rows.size());
   AIOS_CHECK_EQ(batch.positions.size(), n_tokens);
   AIOS_CHECK_EQ(batch.seq_offsets.size(), n_seqs + 1);
   AIOS_CHECK_EQ(batch.page_table.size(), n_seqs * static_cast<size_t>(batch.max_pages));
@@ -53,6 +55,7 @@ BatchView ViewOf(const Batch& batch) {
                     .n_tokens = batch.n_tokens(),
                     .n_seqs = batch.n_seqs(),
                     .n_logit_rows = batch.n_logit_rows(),
+                    .samples = !batch.sampling.empty(),
                     .max_pages = batch.max_pages};
   for (int32_t s = 0; s < view.n_seqs; ++s) {
     view.max_rows = std::max(view.max_rows, batch.seq_offsets[s + 1] - batch.seq_offsets[s]);

@@ -4,7 +4,24 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/sample/sampler.h"
+
 namespace aios {
+
+// How the token that follows a row is chosen.
+struct SampleRow {
+  SamplingParams params = {};
+  uint64_t step = 0;  // which token of the answer this is
+};
+
+// What was chosen.
+struct Sampled {
+  // In place of a token where a logit is not a finite number: the model's weights are damaged.
+  static constexpr int32_t kNoToken = -1;
+
+  int32_t token = kNoToken;
+  float margin = 0;  // the best logit's lead over the second: how close a greedy choice was
+};
 
 // One flat, ragged batch: the rows of all sequences, one after the other. A sequence brings all of
 // its prompt (prefill), some of it (a chunk), or its latest token alone (decode), so that one
@@ -15,6 +32,9 @@ namespace aios {
 //   positions     [  0  1 2 3  | 17 | 4 5 ]
 //   seq_offsets   [  0            4   5     7 ]  n_seqs = 3
 //   kv_lengths    [  4           18   6 ]
+//
+// A token may be one that the host does not know yet: -1 - i stands for the one that row i of the
+// step before has sampled. So a step can be given to a GPU while the one before it still runs.
 struct Batch {
   std::vector<int32_t> tokens = {};        // [n_tokens]
   std::vector<int32_t> positions = {};     // [n_tokens]; of a sequence, one after the other
@@ -25,6 +45,8 @@ struct Batch {
   std::vector<int32_t> page_table = {};
   int32_t max_pages = 0;
   std::vector<int32_t> logit_rows = {};  // [n_logit_rows]: the rows whose logits are wanted
+  // [n_logit_rows]: how each of them goes on; or empty: nothing is sampled.
+  std::vector<SampleRow> sampling = {};
 
   int32_t n_tokens() const { return static_cast<int32_t>(tokens.size()); }
   int32_t n_seqs() const { return static_cast<int32_t>(kv_lengths.size()); }
@@ -32,7 +54,8 @@ struct Batch {
 };
 
 // The same where a backend's kernels can read it: pointers into the backend's memory, sizes for the
-// host, which needs them to shape a launch.
+// host, which needs them to shape a launch. A backend may round max_kv_length up, so that steps of
+// like size have the same launches.
 struct BatchView {
   const int32_t* tokens = nullptr;
   const int32_t* positions = nullptr;
@@ -43,6 +66,7 @@ struct BatchView {
   int32_t n_tokens = 0;
   int32_t n_seqs = 0;
   int32_t n_logit_rows = 0;
+  bool samples = false;       // rather than only giving logits
   int32_t max_pages = 0;      // of a row of page_table
   int32_t max_rows = 0;       // of the sequence that has the most
   int32_t max_kv_length = 0;  // likewise
@@ -57,7 +81,8 @@ struct BatchLimits {
 };
 
 // Aborts unless the batch is whole: the arrays fit one another and the limits, positions follow one
-// another and end where kv_lengths says, and every page is one of n_pages.
+// another and end where kv_lengths says, and every page is one of n_pages. (Which tokens there are
+// is for the model to know, and how many the step before sampled for the backend.)
 void CheckBatch(const Batch& batch, const BatchLimits& limits, int64_t page_size, int64_t n_pages);
 
 // The view of a batch where it is, for a backend whose memory is the host's.

@@ -1,7 +1,9 @@
 #include "common/backend/cpu_backend.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 #include "common/base/check.h"
@@ -31,6 +33,11 @@ const float* FloatsOf(const Tensor& tensor) {
 const float* FloatsOf(const Weight* weight) {
   if (weight == nullptr || weight->empty()) return nullptr;
   return FloatsOf(weight->parts().front());
+}
+
+Sampled Choose(std::span<const float> logits, const SampleRow& row) {
+  if (!AllFinite(logits)) return {};
+  return {.token = Sample(logits, row.params, row.step), .margin = TopMargin(logits)};
 }
 
 class CpuBackend final : public Backend {
@@ -86,11 +93,39 @@ class CpuBackend final : public Backend {
   }
   void Synchronize() override {}
 
+  void Copy(const Tensor& from, MutableTensor to) override {
+    AIOS_CHECK(from.dtype() == to.dtype() && from.n_elements() == to.n_elements());
+    std::memcpy(to.mutable_data(), from.data(), from.n_bytes());
+  }
+
   // ---- A step ----
 
-  // What tasks need for themselves is taken when they first need it: it is small.
-  void Reserve(const StepShape&) override {}
-  BatchView Upload(const Batch& batch) override { return ViewOf(batch); }
+  void Reserve(const StepShape& shape) override {
+    const auto n = static_cast<int64_t>(shape.limits.n_tokens);
+    normed_ = HostBuffer(n * shape.d_model * sizeof(float));
+    q_ = HostBuffer(n * shape.n_heads * shape.head_dim * sizeof(float));
+    gate_up_ = HostBuffer(n * 2 * shape.d_ff * sizeof(float));
+  }
+  int64_t StepBytes(const StepShape& shape) const override {
+    return shape.limits.n_tokens * static_cast<int64_t>(sizeof(float)) *
+           (shape.d_model + shape.n_heads * shape.head_dim + 2 * shape.d_ff);
+  }
+
+  BatchView Upload(const Batch& batch) override {
+    BatchView view = ViewOf(batch);
+    tokens_ = batch.tokens;
+    for (int32_t& token : tokens_) {
+      if (token < 0) token = SampledBefore(-1 - token);
+    }
+    view.tokens = tokens_.data();
+    sampling_ = batch.sampling;
+    return view;
+  }
+
+  void RunStep(const BatchView&, std::span<const KvPages>,
+               const std::function<void()>& work) override {
+    work();
+  }
 
   void Embed(const Weight& table, const BatchView& batch, MutableTensor x) override {
     const Tensor& rows = table.parts().front();
@@ -104,23 +139,113 @@ class CpuBackend final : public Backend {
                       [&](int64_t begin, int64_t end, int) { cpu::Embed(args, begin, end); });
   }
 
-  void RmsNorm(MutableTensor x, const Tensor* delta, const Weight& weight, float eps,
-               MutableTensor out) override {
-    const cpu::RmsNormArgs args = {.x = x.As<float>(),
-                                   .delta = delta == nullptr ? nullptr : FloatsOf(*delta),
-                                   .weight = FloatsOf(&weight),
-                                   .eps = eps,
-                                   .d_model = x.row_size(),
-                                   .out = out.As<float>()};
-    AIOS_CHECK_EQ(weight.d_in(), x.row_size());
-    pool_.ParallelFor(x.n_rows(),
-                      [&](int64_t begin, int64_t end, int) { cpu::RmsNorm(args, begin, end); });
+  void NormMatMul(const Tensor& x, const Norm& norm, const Weight& w, MutableTensor y) override {
+    AIOS_CHECK_EQ(y.row_size(), w.d_out());
+    MatMul(Normed(x, norm), w, y.As<float>(), /*add=*/false);
   }
 
-  void MatMul(const Tensor& x, const Weight& w, MutableTensor y) override {
+  void NormGateUp(const Tensor& x, const Norm& norm, const Weight& gate_up,
+                  MutableTensor out) override {
+    const int64_t d_ff = out.row_size();
+    AIOS_CHECK(gate_up.parts().size() == 2 && gate_up.parts()[0].n_rows() == d_ff &&
+               gate_up.parts()[1].n_rows() == d_ff);
+    const cpu::SiluMulArgs args = {.gate_up = gate_up_.As<float>(),
+                                   .n_rows = out.n_rows(),
+                                   .d_ff = d_ff,
+                                   .out = out.As<float>()};
+    // A thread has the same columns of gate and of up, and goes on with them.
+    const int n_threads = pool_.n_threads();
+    MatMul(Normed(x, norm), gate_up, gate_up_.As<float>(), /*add=*/false, [&](int64_t share) {
+      cpu::SiluMul(args, Share(d_ff, share, n_threads), Share(d_ff, share + 1, n_threads));
+    });
+  }
+
+  void MatMulAdd(const Tensor& in, const Weight& w, MutableTensor x) override {
+    AIOS_CHECK_EQ(x.row_size(), w.d_out());
+    MatMul(in, w, x.As<float>(), /*add=*/true);
+  }
+
+  void Attention(const Tensor& qkv, const AttentionParams& params, const BatchView& batch,
+                 const KvPages& kv, MutableTensor out) override {
+    AIOS_CHECK_EQ(qkv.row_size(), (params.n_heads + 2 * params.n_kv_heads) * params.head_dim);
+    AIOS_CHECK_EQ(out.row_size(), params.n_heads * params.head_dim);
+    const cpu::RopeKvArgs rope = {.qkv = FloatsOf(qkv),
+                                  .bias = FloatsOf(params.bias),
+                                  .q_norm = FloatsOf(params.q_norm),
+                                  .k_norm = FloatsOf(params.k_norm),
+                                  .eps = params.norm_eps,
+                                  .cos = FloatsOf(params.cosine),
+                                  .sin = FloatsOf(params.sine),
+                                  .max_context = params.cosine->d_out(),
+                                  .pairing = params.pairing,
+                                  .n_heads = static_cast<int>(params.n_heads),
+                                  .batch = RowsOf(batch),
+                                  .kv = ViewOf(kv, batch),
+                                  .q = q_.As<float>()};
+    pool_.ParallelFor(batch.n_tokens, [&](int64_t begin, int64_t end, int) {
+      cpu::RopeAndStoreKv(rope, begin, end);
+    });
+    const cpu::AttentionArgs args = {.q = q_.As<float>(),
+                                     .batch = RowsOf(batch),
+                                     .kv = ViewOf(kv, batch),
+                                     .n_heads = static_cast<int>(params.n_heads),
+                                     .out = out.As<float>()};
+    const size_t scratch_floats = cpu::AttentionScratchFloats(args);
+    if (cpu::AttentionInTwoSteps(args, pool_.n_threads())) {
+      float* scores = Grow(scores_, static_cast<size_t>(cpu::AttentionScoresFloats(args)));
+      pool_.ParallelFor(cpu::CountScoreTasks(args), [&](int64_t begin, int64_t end, int thread) {
+        cpu::AttentionScores(args, begin, end, scores, Scratch(thread, scratch_floats));
+      });
+      pool_.ParallelForDynamic(cpu::CountValueTasks(args, pool_.n_threads()),
+                               [&](int64_t task, int thread) {
+                                 cpu::AttentionValues(args, pool_.n_threads(), task, task + 1,
+                                                      scores, Scratch(thread, scratch_floats));
+                               });
+      return;
+    }
+    // One by one: the last rows of a prompt have more keys than the first.
+    pool_.ParallelForDynamic(cpu::CountAttentionTasks(args), [&](int64_t task, int thread) {
+      cpu::Attention(args, task, task + 1, Scratch(thread, scratch_floats));
+    });
+  }
+
+  void GatherLogitRows(const Tensor& x, const BatchView& batch, MutableTensor out) override {
+    const int64_t n_bytes = BytesOf(x.dtype(), x.row_size());
+    for (int32_t i = 0; i < batch.n_logit_rows; ++i) {
+      std::memcpy(out.As<std::byte>() + i * n_bytes, x.row(batch.logit_rows[i]), n_bytes);
+    }
+  }
+
+  void Sample(const Tensor& logits, const BatchView& batch) override {
+    AIOS_CHECK_EQ(logits.n_rows(), batch.n_logit_rows);
+    AIOS_CHECK(untaken_.size() < kMaxSteps, "{} steps were not taken", untaken_.size());
+    std::vector<Sampled> sampled(batch.n_logit_rows);
+    pool_.ParallelForDynamic(logits.n_rows(), [&](int64_t i, int) {
+      const std::span row(static_cast<const float*>(logits.row(i)), logits.row_size());
+      sampled[i] = Choose(row, sampling_[i]);
+    });
+    sampled_ = sampled;
+    untaken_.push_back(std::move(sampled));
+  }
+
+  void TakeSampled(std::span<Sampled> sampled) override {
+    AIOS_CHECK(!untaken_.empty(), "all steps were taken");
+    AIOS_CHECK_EQ(sampled.size(), untaken_.front().size());
+    std::ranges::copy(untaken_.front(), sampled.begin());
+    untaken_.pop_front();
+  }
+
+ private:
+  void MatMul(const Tensor& x, const Weight& w, float* y, bool add) {
+    MatMul(x, w, y, add, [](int64_t) {});
+  }
+
+  // y = x W^T, or y += x W^T. y: [n, d_out]. When a thread has its share of each part's columns, it
+  // calls then(share).
+  template <typename Then>
+  void MatMul(const Tensor& x, const Weight& w, float* y, bool add, const Then& then) {
     AIOS_CHECK_EQ(x.row_size(), w.d_in());
-    AIOS_CHECK_EQ(y.row_size(), w.d_out());
-    AIOS_CHECK_EQ(y.n_rows(), x.n_rows());
+    const int64_t d_out = w.d_out();
     std::vector<cpu::MatMulArgs> products;
     int64_t column = 0;
     size_t scratch_floats = 0;
@@ -128,11 +253,12 @@ class CpuBackend final : public Backend {
       products.push_back({.format = part.dtype(),
                           .weight = part.data(),
                           .x = FloatsOf(x),
-                          .y = y.As<float>() + column,
+                          .y = y + column,
                           .n_rows = x.n_rows(),
                           .d_in = x.row_size(),
                           .d_out = part.n_rows(),
-                          .y_stride = y.row_size()});
+                          .y_stride = d_out,
+                          .add = add});
       column += part.n_rows();
       scratch_floats =
           std::max(scratch_floats, static_cast<size_t>(cpu::MatMulScratchFloats(products.back())));
@@ -146,69 +272,30 @@ class CpuBackend final : public Backend {
         cpu::MatMul(args, Share(args.d_out, begin, n_threads), Share(args.d_out, end, n_threads),
                     scratch);
       }
+      then(begin);
     });
   }
 
-  void RopeAndStoreKv(const Tensor& qkv, const RopeArgs& rope, const BatchView& batch,
-                      const KvPages& kv, MutableTensor q) override {
-    const cpu::RopeKvArgs args = {.qkv = FloatsOf(qkv),
-                                  .bias = FloatsOf(rope.bias),
-                                  .q_norm = FloatsOf(rope.q_norm),
-                                  .k_norm = FloatsOf(rope.k_norm),
-                                  .eps = rope.norm_eps,
-                                  .cos = FloatsOf(rope.cosine),
-                                  .sin = FloatsOf(rope.sine),
-                                  .max_context = rope.cosine->d_out(),
-                                  .pairing = rope.pairing,
-                                  .n_heads = static_cast<int>(rope.n_heads),
-                                  .batch = RowsOf(batch),
-                                  .kv = ViewOf(kv, batch),
-                                  .q = q.As<float>()};
-    pool_.ParallelFor(batch.n_tokens, [&](int64_t begin, int64_t end, int) {
-      cpu::RopeAndStoreKv(args, begin, end);
-    });
+  Tensor Normed(const Tensor& x, const Norm& norm) {
+    AIOS_CHECK_EQ(norm.weight.d_in(), x.row_size());
+    const cpu::RmsNormArgs args = {.x = FloatsOf(x),
+                                   .weight = FloatsOf(&norm.weight),
+                                   .eps = norm.eps,
+                                   .d_model = x.row_size(),
+                                   .out = normed_.As<float>()};
+    pool_.ParallelFor(x.n_rows(),
+                      [&](int64_t begin, int64_t end, int) { cpu::RmsNorm(args, begin, end); });
+    return {args.out, DType::kF32, x.shape()};
   }
 
-  void Attention(const Tensor& q, int64_t n_heads, const BatchView& batch, const KvPages& kv,
-                 MutableTensor out) override {
-    const cpu::AttentionArgs args = {.q = FloatsOf(q),
-                                     .batch = RowsOf(batch),
-                                     .kv = ViewOf(kv, batch),
-                                     .n_heads = static_cast<int>(n_heads),
-                                     .out = out.As<float>()};
-    const size_t scratch_floats = cpu::AttentionScratchFloats(args);
-    // One by one: the last rows of a prompt have more keys than the first.
-    pool_.ParallelForDynamic(cpu::CountAttentionTasks(args), [&](int64_t task, int thread) {
-      cpu::Attention(args, task, task + 1, Scratch(thread, scratch_floats));
-    });
+  int32_t SampledBefore(int64_t row) const {
+    AIOS_CHECK(row < static_cast<int64_t>(sampled_.size()), "row {} of {} sampled", row,
+               sampled_.size());
+    // A step that stands on a choice which could not be made goes on with any token: who takes the
+    // choice finds out.
+    return std::max(0, sampled_[row].token);
   }
 
-  void SiluMul(const Tensor& gate_up, MutableTensor out) override {
-    AIOS_CHECK_EQ(gate_up.row_size(), 2 * out.row_size());
-    const cpu::SiluMulArgs args = {
-        .gate_up = FloatsOf(gate_up), .d_ff = out.row_size(), .out = out.As<float>()};
-    pool_.ParallelFor(out.n_rows(),
-                      [&](int64_t begin, int64_t end, int) { cpu::SiluMul(args, begin, end); });
-  }
-
-  void GatherLogitRows(const Tensor& x, const BatchView& batch, MutableTensor out) override {
-    const int64_t n_bytes = BytesOf(x.dtype(), x.row_size());
-    for (int32_t i = 0; i < batch.n_logit_rows; ++i) {
-      std::memcpy(out.As<std::byte>() + i * n_bytes, x.row(batch.logit_rows[i]), n_bytes);
-    }
-  }
-
-  void Sample(const Tensor& logits, std::span<const SampleRow> rows,
-              std::span<int32_t> tokens) override {
-    AIOS_CHECK_EQ(static_cast<size_t>(logits.n_rows()), rows.size());
-    AIOS_CHECK_EQ(tokens.size(), rows.size());
-    pool_.ParallelForDynamic(logits.n_rows(), [&](int64_t i, int) {
-      const std::span row(static_cast<const float*>(logits.row(i)), logits.row_size());
-      tokens[i] = aios::Sample(row, rows[i].params, rows[i].step);
-    });
-  }
-
- private:
   static constexpr int64_t kAlignment = 256;
 
   // Where share i of n of d_out outputs begins: a multiple of 16, so that the kernels' tiles are
@@ -239,14 +326,25 @@ class CpuBackend final : public Backend {
   static BatchView ViewOf(const Batch& batch) { return aios::ViewOf(batch); }
 
   // A thread's own memory, with any content.
-  float* Scratch(int thread, size_t n_floats) {
-    HostBuffer& buffer = scratch_[thread];
+  float* Scratch(int thread, size_t n_floats) { return Grow(scratch_[thread], n_floats); }
+
+  static float* Grow(HostBuffer& buffer, size_t n_floats) {
     if (buffer.n_bytes() < n_floats * sizeof(float)) buffer = HostBuffer(n_floats * sizeof(float));
     return buffer.As<float>();
   }
 
   ThreadPool pool_;
   std::vector<HostBuffer> scratch_;  // [n_threads]
+  HostBuffer scores_;                // of attention in two steps
+
+  // Of a step: see Reserve.
+  HostBuffer normed_;   // [n_tokens, d_model]
+  HostBuffer q_;        // [n_tokens, q_dim]
+  HostBuffer gate_up_;  // [n_tokens, 2 d_ff]
+  std::vector<int32_t> tokens_;
+  std::vector<SampleRow> sampling_;
+  std::vector<Sampled> sampled_;  // by the last step
+  std::deque<std::vector<Sampled>> untaken_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/backend/cuda_step.h"
 #include "common/backend/cuda_uploader.h"
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -13,6 +14,7 @@
 #include "common/device/stream.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/decode_attention.h"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/gather.h"
 #include "kernels/cuda/gemm.h"
@@ -26,22 +28,6 @@ namespace aios {
 namespace {
 
 namespace cuda = kernels::cuda;
-
-// Where a batch is on the GPU: one buffer of int32, so that one copy brings all of it, with room
-// for the largest batch before each part, so that the parts stay where they are. The page table,
-// which is large and mostly unused, is last: what is past its end is not copied.
-struct BatchLayout {
-  explicit BatchLayout(const BatchLimits& limits)
-      : positions(limits.n_tokens),
-        seq_offsets(positions + limits.n_tokens),
-        kv_lengths(seq_offsets + limits.n_seqs + 1),
-        logit_rows(kv_lengths + limits.n_seqs),
-        page_table(logit_rows + limits.n_logit_rows),
-        end(page_table + int64_t{limits.n_seqs} * limits.max_pages) {}
-
-  int64_t tokens = 0;
-  int64_t positions, seq_offsets, kv_lengths, logit_rows, page_table, end;
-};
 
 class CudaBackend final : public Backend {
  public:
@@ -85,57 +71,48 @@ class CudaBackend final : public Backend {
 
   void Synchronize() override { stream_.Synchronize(); }
 
+  void Copy(const Tensor& from, MutableTensor to) override {
+    AIOS_CHECK(from.dtype() == to.dtype() && from.n_elements() == to.n_elements());
+    AIOS_CHECK(from.device() == Device::kCuda && to.device() == Device::kCuda);
+    AIOS_CUDA_CHECK(cudaMemcpyAsync(to.mutable_data(), from.data(), from.n_bytes(),
+                                    cudaMemcpyDeviceToDevice, stream_.get()));
+  }
+
   // ---- A step ----
 
   void Reserve(const StepShape& shape) override {
-    layout_.emplace(shape.limits);
-    const int64_t n_bytes = layout_->end * static_cast<int64_t>(sizeof(int32_t));
-    batch_on_host_ = PinnedBuffer(n_bytes);
-    batch_ = DeviceBuffer(n_bytes, "the batch");
+    records_.Clear();
+    batch_.emplace(shape);
+    const auto take = [&](int64_t n_bytes, const char* what) {
+      return DeviceBuffer(n_bytes, what);
+    };
+    normed_ = take(NormedBytes(shape), "activations");
+    q_ = take(QBytes(shape), "activations");
+    gate_up_ = take(GateUpBytes(shape), "activations");
+    attention_workspace_ = take(AttentionBytes(shape), "attention");
+    gemv_workspace_ = take(GemvBytes(shape), "activations");
+    arrivals_ = take(ArrivalBytes(shape), "attention");
+    AIOS_CUDA_CHECK(cudaMemsetAsync(arrivals_.data(), 0, ArrivalBytes(shape), stream_.get()));
+  }
 
-    const cuda::AttentionArgs largest = {
-        .dtype = dtype_,
-        .n_seqs = shape.limits.n_seqs,
-        .n_tokens = shape.limits.n_tokens,
-        .max_rows = shape.limits.n_tokens,
-        .max_kv_length = static_cast<int>(shape.limits.max_pages * shape.page_size),
-        .page_size = static_cast<int>(shape.page_size),
-        .n_heads = static_cast<int>(shape.n_heads),
-        .n_kv_heads = static_cast<int>(shape.n_kv_heads),
-        .head_dim = static_cast<int>(shape.head_dim)};
-    attention_workspace_ =
-        DeviceBuffer(static_cast<int64_t>(cuda::AttentionWorkspaceBytes(largest)), "attention");
-    const int64_t n_rows = shape.limits.n_logit_rows;
-    sampling_on_host_ = PinnedBuffer(n_rows * (kParamsBytes + kTokenBytes));
-    sampling_ = DeviceBuffer(n_rows * (kParamsBytes + kTokenBytes), "sampling");
+  int64_t StepBytes(const StepShape& shape) const override {
+    return CudaBatch::BytesFor(shape) + NormedBytes(shape) + QBytes(shape) + GateUpBytes(shape) +
+           AttentionBytes(shape) + GemvBytes(shape) + ArrivalBytes(shape);
   }
 
   BatchView Upload(const Batch& batch) override {
-    AIOS_CHECK(layout_.has_value(), "Reserve comes first");
+    AIOS_CHECK(batch_.has_value(), "Reserve comes first");
     if (uploader_) {  // all weights are here, or on their way
       Synchronize();
       uploader_.reset();
     }
-    batch_copied_.Synchronize();
-    auto* host = batch_on_host_.As<int32_t>();
-    auto* device = batch_.As<int32_t>();
-    BatchView view = ViewOf(batch);
-    const auto put = [&](const std::vector<int32_t>& numbers, int64_t at) {
-      AIOS_CHECK(at + static_cast<int64_t>(numbers.size()) <= layout_->end);
-      std::copy(numbers.begin(), numbers.end(), host + at);
-      return device + at;
-    };
-    view.tokens = put(batch.tokens, layout_->tokens);
-    view.positions = put(batch.positions, layout_->positions);
-    view.seq_offsets = put(batch.seq_offsets, layout_->seq_offsets);
-    view.kv_lengths = put(batch.kv_lengths, layout_->kv_lengths);
-    view.logit_rows = put(batch.logit_rows, layout_->logit_rows);
-    view.page_table = put(batch.page_table, layout_->page_table);
-    const int64_t n = layout_->page_table + static_cast<int64_t>(batch.page_table.size());
-    AIOS_CUDA_CHECK(
-        cudaMemcpyAsync(device, host, n * sizeof(int32_t), cudaMemcpyHostToDevice, stream_.get()));
-    batch_copied_.Record(stream_);
-    return view;
+    return batch_->Upload(batch, stream_);
+  }
+
+  void RunStep(const BatchView& batch, std::span<const KvPages> kv,
+               const std::function<void()>& work) override {
+    records_.Run(batch, kv, stream_, work);
+    if (batch.samples) batch_->Return(batch.n_logit_rows, stream_);
   }
 
   void Embed(const Weight& table, const BatchView& batch, MutableTensor x) override {
@@ -144,6 +121,7 @@ class CudaBackend final : public Backend {
     cuda::Embed({.table_dtype = rows.dtype(),
                  .table = rows.data(),
                  .tokens = batch.tokens,
+                 .sampled = batch_->sampled(),
                  .n_tokens = batch.n_tokens,
                  .d_model = x.row_size(),
                  .out = x.As<float>(),
@@ -151,94 +129,85 @@ class CudaBackend final : public Backend {
                 stream_.get());
   }
 
-  void RmsNorm(MutableTensor x, const Tensor* delta, const Weight& weight, float eps,
-               MutableTensor out) override {
-    AIOS_CHECK_EQ(weight.d_in(), x.row_size());
-    AIOS_CHECK_EQ(out.row_size(), x.row_size());
-    cuda::RmsNorm({.x = x.As<float>(),
-                   .delta = delta == nullptr ? nullptr : delta->data(),
-                   .weight = FloatsOf(&weight),
+  // Few rows: the matrix is read at the speed of memory by the vector product, which does what
+  // comes before and after it too. Many: the library's product, which chooses its order of sums by
+  // their number, unless that must not be.
+
+  void NormMatMul(const Tensor& x, const Norm& norm, const Weight& w, MutableTensor y) override {
+    AIOS_CHECK_EQ(y.row_size(), w.d_out());
+    if (IsForGemv(x)) return NormGemv(x, norm, w, y, cuda::GemvOutput::kStore);
+    Gemm(Normed(x, norm), w, y);
+  }
+
+  void NormGateUp(const Tensor& x, const Norm& norm, const Weight& gate_up,
+                  MutableTensor out) override {
+    AIOS_CHECK_EQ(gate_up.d_out(), 2 * out.row_size());
+    if (IsForGemv(x)) return NormGemv(x, norm, gate_up, out, cuda::GemvOutput::kSiluMul);
+    const MutableTensor both(gate_up_.data(), dtype_, {out.n_rows(), gate_up.d_out()},
+                             Device::kCuda);
+    Gemm(Normed(x, norm), gate_up, both);
+    cuda::SiluMul({.dtype = dtype_,
+                   .gate_up = both.data(),
+                   .n_tokens = out.n_rows(),
+                   .d_ff = out.row_size(),
                    .out = out.mutable_data(),
-                   .eps = eps,
-                   .n_rows = x.n_rows(),
-                   .d_model = x.row_size(),
-                   .dtype = dtype_,
                    .overlap_previous = true},
                   stream_.get());
   }
 
-  // Few rows: the matrix is read at the speed of memory by the vector product. Many: the library's
-  // product, which chooses its order of sums by their number, unless that must not be.
-  void MatMul(const Tensor& x, const Weight& w, MutableTensor y) override {
-    AIOS_CHECK_EQ(x.row_size(), w.d_in());
-    AIOS_CHECK_EQ(y.row_size(), w.d_out());
-    AIOS_CHECK_EQ(y.n_rows(), x.n_rows());
-    const Tensor& matrix = w.parts().front();
-    const int64_t n_rows = x.n_rows();
-    if (n_rows > cuda::kGemvMaxRows && !deterministic_) {
-      gemm_.Run({.x = x.data(),
-                 .weight = matrix.data(),
-                 .y = y.mutable_data(),
-                 .n_rows = n_rows,
-                 .d_in = x.row_size(),
-                 .d_out = y.row_size(),
-                 .dtype = dtype_,
-                 .y_dtype = y.dtype()},
-                stream_.get());
+  void MatMulAdd(const Tensor& in, const Weight& w, MutableTensor x) override {
+    AIOS_CHECK_EQ(x.row_size(), w.d_out());
+    AIOS_CHECK(x.dtype() == DType::kF32);
+    if (!IsForGemv(in)) return Gemm(in, w, x, /*add=*/true);
+    Gemv(in, w, x, {.output = cuda::GemvOutput::kAdd},
+         [](cuda::GemvArgs& args, const void* row) { args.x = row; });
+  }
+
+  void Attention(const Tensor& qkv, const AttentionParams& params, const BatchView& batch,
+                 const KvPages& kv, MutableTensor out) override {
+    AIOS_CHECK_EQ(qkv.row_size(), (params.n_heads + 2 * params.n_kv_heads) * params.head_dim);
+    AIOS_CHECK_EQ(out.row_size(), params.n_heads * params.head_dim);
+    CheckPages(kv);
+    const cuda::RopeKvArgs rope = {.dtype = dtype_,
+                                   .qkv = qkv.data(),
+                                   .bias = FloatsOf(params.bias),
+                                   .q_norm = FloatsOf(params.q_norm),
+                                   .k_norm = FloatsOf(params.k_norm),
+                                   .eps = params.norm_eps,
+                                   .cos = FloatsOf(params.cosine),
+                                   .sin = FloatsOf(params.sine),
+                                   .pairing = params.pairing,
+                                   .seq_offsets = batch.seq_offsets,
+                                   .positions = batch.positions,
+                                   .n_seqs = batch.n_seqs,
+                                   .n_tokens = batch.n_tokens,
+                                   .page_table = batch.page_table,
+                                   .page_table_stride = batch.max_pages,
+                                   .page_size = static_cast<int>(kv.page_size()),
+                                   .k_pages = kv.k.mutable_data(),
+                                   .v_pages = kv.v.mutable_data(),
+                                   .n_heads = static_cast<int>(params.n_heads),
+                                   .n_kv_heads = static_cast<int>(params.n_kv_heads),
+                                   .head_dim = static_cast<int>(params.head_dim),
+                                   .q = q_.data(),
+                                   .overlap_previous = true};
+    const float scale = 1 / std::sqrt(static_cast<float>(params.head_dim));
+    const auto workspace_bytes = static_cast<size_t>(attention_workspace_.n_bytes());
+    if (batch.max_rows == 1) {
+      cuda::DecodeAttention({.rope = rope,
+                             .kv_lengths = batch.kv_lengths,
+                             .max_kv_length = batch.max_kv_length,
+                             .scale = scale,
+                             .out = out.mutable_data(),
+                             .arrivals = arrivals_.As<uint32_t>(),
+                             .workspace = attention_workspace_.data(),
+                             .workspace_bytes = workspace_bytes},
+                            stream_.get());
       return;
     }
-    for (int64_t row = 0; row < n_rows; row += cuda::kGemvMaxRows) {
-      cuda::Gemv({.x = x.row(row),
-                  .weight = matrix.data(),
-                  .y = y.As<std::byte>() + BytesOf(y.dtype(), row * y.row_size()),
-                  .n_rows = static_cast<int>(std::min<int64_t>(cuda::kGemvMaxRows, n_rows - row)),
-                  .d_in = x.row_size(),
-                  .d_out = y.row_size(),
-                  .dtype = dtype_,
-                  .y_dtype = y.dtype(),
-                  .overlap_previous = true},
-                 stream_.get());
-    }
-  }
-
-  void RopeAndStoreKv(const Tensor& qkv, const RopeArgs& rope, const BatchView& batch,
-                      const KvPages& kv, MutableTensor q) override {
-    AIOS_CHECK_EQ(qkv.row_size(), (rope.n_heads + 2 * rope.n_kv_heads) * rope.head_dim);
-    AIOS_CHECK_EQ(q.row_size(), rope.n_heads * rope.head_dim);
-    CheckPages(kv);
-    cuda::RopeAndStoreKv({.dtype = dtype_,
-                          .qkv = qkv.data(),
-                          .bias = FloatsOf(rope.bias),
-                          .q_norm = FloatsOf(rope.q_norm),
-                          .k_norm = FloatsOf(rope.k_norm),
-                          .eps = rope.norm_eps,
-                          .cos = FloatsOf(rope.cosine),
-                          .sin = FloatsOf(rope.sine),
-                          .pairing = rope.pairing,
-                          .seq_offsets = batch.seq_offsets,
-                          .positions = batch.positions,
-                          .n_seqs = batch.n_seqs,
-                          .n_tokens = batch.n_tokens,
-                          .page_table = batch.page_table,
-                          .page_table_stride = batch.max_pages,
-                          .page_size = static_cast<int>(kv.page_size()),
-                          .k_pages = kv.k.mutable_data(),
-                          .v_pages = kv.v.mutable_data(),
-                          .n_heads = static_cast<int>(rope.n_heads),
-                          .n_kv_heads = static_cast<int>(rope.n_kv_heads),
-                          .head_dim = static_cast<int>(rope.head_dim),
-                          .q = q.mutable_data(),
-                          .overlap_previous = true},
-                         stream_.get());
-  }
-
-  void Attention(const Tensor& q, int64_t n_heads, const BatchView& batch, const KvPages& kv,
-                 MutableTensor out) override {
-    CheckPages(kv);
-    const int64_t head_dim = kv.k.shape()[3];
-    AIOS_CHECK_EQ(q.row_size(), n_heads * head_dim);
+    cuda::RopeAndStoreKv(rope, stream_.get());
     cuda::Attention({.dtype = dtype_,
-                     .q = q.data(),
+                     .q = q_.data(),
                      .k_pages = kv.k.data(),
                      .v_pages = kv.v.data(),
                      .out = out.mutable_data(),
@@ -251,25 +220,14 @@ class CudaBackend final : public Backend {
                      .max_rows = batch.max_rows,
                      .max_kv_length = batch.max_kv_length,
                      .page_size = static_cast<int>(kv.page_size()),
-                     .n_heads = static_cast<int>(n_heads),
-                     .n_kv_heads = static_cast<int>(kv.k.shape()[1]),
-                     .head_dim = static_cast<int>(head_dim),
-                     .scale = 1 / std::sqrt(static_cast<float>(head_dim)),
+                     .n_heads = static_cast<int>(params.n_heads),
+                     .n_kv_heads = static_cast<int>(params.n_kv_heads),
+                     .head_dim = static_cast<int>(params.head_dim),
+                     .scale = scale,
                      .deterministic = deterministic_,
                      .workspace = attention_workspace_.data(),
-                     .workspace_bytes = static_cast<size_t>(attention_workspace_.n_bytes())},
+                     .workspace_bytes = workspace_bytes},
                     stream_.get());
-  }
-
-  void SiluMul(const Tensor& gate_up, MutableTensor out) override {
-    AIOS_CHECK_EQ(gate_up.row_size(), 2 * out.row_size());
-    cuda::SiluMul({.dtype = dtype_,
-                   .gate_up = gate_up.data(),
-                   .n_tokens = out.n_rows(),
-                   .d_ff = out.row_size(),
-                   .out = out.mutable_data(),
-                   .overlap_previous = true},
-                  stream_.get());
   }
 
   void GatherLogitRows(const Tensor& x, const BatchView& batch, MutableTensor out) override {
@@ -283,46 +241,120 @@ class CudaBackend final : public Backend {
                  stream_.get());
   }
 
-  void Sample(const Tensor& logits, std::span<const SampleRow> rows,
-              std::span<int32_t> tokens) override {
-    const auto n_rows = static_cast<int64_t>(rows.size());
-    AIOS_CHECK_EQ(logits.n_rows(), n_rows);
-    AIOS_CHECK_EQ(tokens.size(), rows.size());
-    AIOS_CHECK(n_rows * (kParamsBytes + kTokenBytes) <= sampling_.n_bytes(), "{} rows", n_rows);
-    if (n_rows == 0) return;
-    // Parameters first, tokens after them, on both sides.
-    auto* params = sampling_on_host_.As<cuda::SampleParams>();
-    for (const SampleRow& row : rows) {
-      *params++ = {.temperature = row.params.temperature,
-                   .top_k = row.params.top_k,
-                   .top_p = row.params.top_p,
-                   .min_p = row.params.min_p,
-                   .seed = row.params.seed,
-                   .step = row.step};
-    }
-    auto* on_device = sampling_.As<std::byte>();
-    auto* tokens_on_device = reinterpret_cast<int32_t*>(on_device + n_rows * kParamsBytes);
-    auto* tokens_on_host = reinterpret_cast<int32_t*>(params);
-    AIOS_CUDA_CHECK(cudaMemcpyAsync(on_device, sampling_on_host_.data(), n_rows * kParamsBytes,
-                                    cudaMemcpyHostToDevice, stream_.get()));
+  void Sample(const Tensor& logits, const BatchView& batch) override {
+    AIOS_CHECK_EQ(logits.n_rows(), batch.n_logit_rows);
     cuda::Sample({.logits = static_cast<const float*>(logits.data()),
-                  .params = sampling_.As<cuda::SampleParams>(),
-                  .tokens = tokens_on_device,
-                  .n_rows = static_cast<int>(n_rows),
-                  .vocab_size = static_cast<int>(logits.row_size())},
+                  .params = batch_->sampling(),
+                  .tokens = batch_->sampled(),
+                  .margins = batch_->margins(),
+                  .n_rows = batch.n_logit_rows,
+                  .vocab_size = static_cast<int>(logits.row_size()),
+                  .overlap_previous = true},
                  stream_.get());
-    AIOS_CUDA_CHECK(cudaMemcpyAsync(tokens_on_host, tokens_on_device, n_rows * kTokenBytes,
-                                    cudaMemcpyDeviceToHost, stream_.get()));
-    Synchronize();
-    std::copy_n(tokens_on_host, n_rows, tokens.begin());
-    if (std::ranges::find(tokens, cuda::kNoToken) != tokens.end()) {
-      throw InputError("a score of the model is not a finite number: its weights are damaged");
+  }
+
+  void TakeSampled(std::span<Sampled> sampled) override { batch_->Take(sampled); }
+
+ private:
+  // Bytes that a step takes for this and that.
+  int64_t NormedBytes(const StepShape& shape) const {
+    return BytesOf(dtype_, shape.limits.n_tokens * shape.d_model);
+  }
+  int64_t QBytes(const StepShape& shape) const {
+    return BytesOf(dtype_, shape.limits.n_tokens * shape.n_heads * shape.head_dim);
+  }
+  int64_t GateUpBytes(const StepShape& shape) const {
+    return BytesOf(dtype_, shape.limits.n_tokens * 2 * shape.d_ff);
+  }
+  int64_t AttentionBytes(const StepShape& shape) const {
+    return static_cast<int64_t>(cuda::AttentionWorkspaceBytes(
+        {.dtype = dtype_,
+         .n_seqs = shape.limits.n_seqs,
+         .n_tokens = shape.limits.n_tokens,
+         .max_rows = shape.limits.n_tokens,
+         .max_kv_length = static_cast<int>(shape.limits.max_pages * shape.page_size),
+         .page_size = static_cast<int>(shape.page_size),
+         .n_heads = static_cast<int>(shape.n_heads),
+         .n_kv_heads = static_cast<int>(shape.n_kv_heads),
+         .head_dim = static_cast<int>(shape.head_dim)}));
+  }
+
+  static int64_t ArrivalBytes(const StepShape& shape) {
+    return shape.limits.n_seqs * shape.n_kv_heads * static_cast<int64_t>(sizeof(uint32_t));
+  }
+  int64_t GemvBytes(const StepShape& shape) const {
+    return static_cast<int64_t>(
+        cuda::GemvWorkspaceBytes(cuda::kGemvMaxRows, shape.d_model, dtype_));
+  }
+
+  Tensor Normed(const Tensor& x, const Norm& norm) {
+    AIOS_CHECK_EQ(norm.weight.d_in(), x.row_size());
+    AIOS_CHECK(BytesOf(dtype_, x.n_elements()) <= normed_.n_bytes(), "{} rows", x.n_rows());
+    cuda::RmsNorm(
+        {.x = const_cast<float*>(static_cast<const float*>(x.data())),  // only read: no delta
+         .weight = FloatsOf(&norm.weight),
+         .out = normed_.data(),
+         .eps = norm.eps,
+         .n_rows = x.n_rows(),
+         .d_model = x.row_size(),
+         .dtype = dtype_,
+         .overlap_previous = true},
+        stream_.get());
+    return {normed_.data(), dtype_, x.shape(), Device::kCuda};
+  }
+
+  bool IsForGemv(const Tensor& x) const {
+    return x.n_rows() <= cuda::kGemvMaxRows || deterministic_;
+  }
+
+  // The vector product of kGemvMaxRows rows at a time. set_input(args, row) names the vectors.
+  template <typename SetInput>
+  void Gemv(const Tensor& x, const Weight& w, MutableTensor y, cuda::GemvArgs args,
+            const SetInput& set_input) {
+    AIOS_CHECK_EQ(x.row_size(), w.d_in());
+    AIOS_CHECK_EQ(y.n_rows(), x.n_rows());
+    args.weight = w.parts().front().data();
+    args.d_in = x.row_size();
+    args.d_out = y.row_size();
+    args.dtype = dtype_;
+    args.y_dtype = y.dtype();
+    args.overlap_previous = true;
+    for (int64_t row = 0; row < x.n_rows(); row += cuda::kGemvMaxRows) {
+      set_input(args, x.row(row));
+      args.y = y.As<std::byte>() + BytesOf(y.dtype(), row * y.row_size());
+      args.n_rows = static_cast<int>(std::min<int64_t>(cuda::kGemvMaxRows, x.n_rows() - row));
+      cuda::Gemv(args, stream_.get());
     }
   }
 
- private:
-  static constexpr int64_t kParamsBytes = sizeof(cuda::SampleParams);
-  static constexpr int64_t kTokenBytes = sizeof(int32_t);
+  void NormGemv(const Tensor& x, const Norm& norm, const Weight& w, MutableTensor y,
+                cuda::GemvOutput output) {
+    AIOS_CHECK_EQ(norm.weight.d_in(), x.row_size());
+    Gemv(x, w, y,
+         {.norm_weight = FloatsOf(&norm.weight),
+          .norm_eps = norm.eps,
+          .workspace = gemv_workspace_.data(),
+          .output = output},
+         [](cuda::GemvArgs& args, const void* row) {
+           args.residual = static_cast<const float*>(row);
+         });
+  }
+
+  // y = x W^T, or y += x W^T.
+  void Gemm(const Tensor& x, const Weight& w, MutableTensor y, bool add = false) {
+    AIOS_CHECK_EQ(x.row_size(), w.d_in());
+    AIOS_CHECK_EQ(y.n_rows(), x.n_rows());
+    gemm_.Run({.x = x.data(),
+               .weight = w.parts().front().data(),
+               .y = y.mutable_data(),
+               .n_rows = x.n_rows(),
+               .d_in = x.row_size(),
+               .d_out = y.row_size(),
+               .dtype = dtype_,
+               .y_dtype = y.dtype(),
+               .add = add},
+              stream_.get());
+  }
 
   static const float* FloatsOf(const Weight* weight) {
     if (weight == nullptr || weight->empty()) return nullptr;
@@ -361,13 +393,15 @@ class CudaBackend final : public Backend {
   cuda::Gemm gemm_;
   std::optional<CudaUploader> uploader_;  // only while weights are prepared
 
-  std::optional<BatchLayout> layout_;
-  PinnedBuffer batch_on_host_;
-  DeviceBuffer batch_;
-  Event batch_copied_;  // batch_on_host_ may be written again
+  // Of a step: see Reserve.
+  std::optional<CudaBatch> batch_;
+  DeviceBuffer normed_;   // T [n_tokens, d_model]
+  DeviceBuffer q_;        // T [n_tokens, q_dim]
+  DeviceBuffer gate_up_;  // T [n_tokens, 2 d_ff]
   DeviceBuffer attention_workspace_;
-  PinnedBuffer sampling_on_host_;
-  DeviceBuffer sampling_;
+  DeviceBuffer gemv_workspace_;
+  DeviceBuffer arrivals_;  // uint32 [n_seqs, n_kv_heads], zeros between launches
+  StepRecords records_;
 };
 
 }  // namespace

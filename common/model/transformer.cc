@@ -34,60 +34,74 @@ MutableTensor Rows(const MutableTensor& tensor, int64_t n) {
   return {tensor.mutable_data(), tensor.dtype(), {n, tensor.row_size()}, tensor.device()};
 }
 
+StepShape ShapeOf(const ModelConfig& config, const BatchLimits& limits, int64_t page_size) {
+  return {.limits = limits,
+          .d_model = config.d_model,
+          .d_ff = config.d_ff,
+          .n_heads = config.n_heads,
+          .n_kv_heads = config.n_kv_heads,
+          .head_dim = config.head_dim,
+          .page_size = page_size,
+          .vocab_size = config.vocab_size};
+}
+
 }  // namespace
+
+// Returns the bytes that it takes.
+int64_t Transformer::CutScratch(const Backend& backend, const ModelConfig& config,
+                                const BatchLimits& limits, void* memory, Scratch& scratch) {
+  Cutter cutter(memory, backend.device());
+  const DType t = backend.activation_dtype();
+  const int64_t n = limits.n_tokens;
+  scratch.x = cutter.Cut(DType::kF32, {n, config.d_model});
+  scratch.qkv = cutter.Cut(t, {n, config.q_dim() + 2 * config.kv_dim()});
+  scratch.heads = cutter.Cut(t, {n, config.q_dim()});
+  scratch.ff = cutter.Cut(t, {n, config.d_ff});
+  scratch.last = cutter.Cut(DType::kF32, {limits.n_logit_rows, config.d_model});
+  scratch.logits = cutter.Cut(DType::kF32, {limits.n_logit_rows, config.vocab_size});
+  return cutter.n_bytes();
+}
+
+int64_t Transformer::BytesFor(const Backend& backend, const ModelConfig& config,
+                              const Weights& weights, const BatchLimits& limits,
+                              int64_t page_size) {
+  Scratch scratch;
+  int64_t n_bytes = CutScratch(backend, config, limits, nullptr, scratch) +
+                    backend.StepBytes(ShapeOf(config, limits, page_size));
+  ForEachWeight(config, weights, [&](const WeightSpec&, const Tensor& tensor) {
+    n_bytes += backend.PreparedBytes(tensor);
+  });
+  // RoPE's tables: a cosine and a sine for half of the numbers of a head.
+  n_bytes += limits.max_pages * page_size * config.head_dim * static_cast<int64_t>(sizeof(float));
+  return n_bytes;
+}
 
 Transformer::Transformer(Backend& backend, const ModelConfig& config, const Weights& weights,
                          const BatchLimits& limits, int64_t page_size)
     : backend_(backend), config_(config), limits_(limits) {
-  const auto cut_scratch = [&](Cutter cutter, Scratch& s) {
-    const DType t = backend.activation_dtype();
-    const int64_t n = limits.n_tokens;
-    s.x = cutter.Cut(DType::kF32, {n, config.d_model});
-    s.normed = cutter.Cut(t, {n, config.d_model});
-    s.qkv = cutter.Cut(t, {n, config.q_dim() + 2 * config.kv_dim()});
-    s.q = cutter.Cut(t, {n, config.q_dim()});
-    s.heads = cutter.Cut(t, {n, config.q_dim()});
-    s.delta = cutter.Cut(t, {n, config.d_model});
-    s.gate_up = cutter.Cut(t, {n, 2 * config.d_ff});
-    s.ff = cutter.Cut(t, {n, config.d_ff});
-    s.last = cutter.Cut(t, {limits.n_logit_rows, config.d_model});
-    s.logits = cutter.Cut(DType::kF32, {limits.n_logit_rows, config.vocab_size});
-    return cutter.n_bytes();
-  };
-  const int64_t scratch_bytes = cut_scratch(Cutter(nullptr, backend.device()), scratch_);
-  CheckMemory(weights, scratch_bytes);
+  // All that will be needed is asked for before any of it is copied: an answer after a minute of
+  // copying that the last layer does not fit would be late.
+  const int64_t n_bytes = BytesFor(backend, config, weights, limits, page_size);
+  const int64_t free = backend.FreeBytes();
+  if (n_bytes > free) {
+    throw InputError(
+        "{} needs {:.1f} GB on {} (weights as {}, and activations of {} tokens), and {:.1f} GB are "
+        "free: take a smaller model{}, or end what else uses the memory",
+        config.name, static_cast<double>(n_bytes) * 1e-9, backend.description(),
+        Name(backend.activation_dtype()), limits.n_tokens, static_cast<double>(free) * 1e-9,
+        backend.activation_dtype() == DType::kF32 ? ", --dtype bf16 where the backend has it" : "");
+  }
+  const int64_t scratch_bytes = CutScratch(backend, config, limits, nullptr, scratch_);
   scratch_.memory = backend.Allocate(scratch_bytes, "activations");
-  cut_scratch(Cutter(scratch_.memory.data(), backend.device()), scratch_);
-  backend.Reserve({.limits = limits,
-                   .n_heads = config.n_heads,
-                   .n_kv_heads = config.n_kv_heads,
-                   .head_dim = config.head_dim,
-                   .page_size = page_size,
-                   .vocab_size = config.vocab_size});
+  CutScratch(backend, config, limits, scratch_.memory.data(), scratch_);
+  backend.Reserve(ShapeOf(config, limits, page_size));
 
   PrepareWeights(weights);
   const int64_t n_positions = limits.max_pages * page_size;
   const RopeAngles angles = AnglesOf(RopeFrequencies(config, weights.rope_factors), n_positions);
-  const Shape shape = {n_positions, config.head_dim / 2};
-  cosine_ = backend.PrepareF32({{Tensor(angles.cosine.data(), DType::kF32, shape)}});
-  sine_ = backend.PrepareF32({{Tensor(angles.sine.data(), DType::kF32, shape)}});
-}
-
-// All that will be needed is asked for before any of it is copied: an answer after a minute of
-// copying that the last layer does not fit would be late.
-void Transformer::CheckMemory(const Weights& weights, int64_t scratch_bytes) const {
-  int64_t n_bytes = scratch_bytes;
-  ForEachWeight(config_, weights, [&](const WeightSpec&, const Tensor& tensor) {
-    n_bytes += backend_.PreparedBytes(tensor);
-  });
-  const int64_t free = backend_.FreeBytes();
-  if (n_bytes <= free) return;
-  throw InputError(
-      "{} needs {:.1f} GB on {} ({} as {}, and activations of {} tokens), and {:.1f} GB are free: "
-      "take a smaller model{}, or end what else uses the memory",
-      config_.name, static_cast<double>(n_bytes) * 1e-9, backend_.description(), "weights",
-      Name(backend_.activation_dtype()), limits_.n_tokens, static_cast<double>(free) * 1e-9,
-      backend_.activation_dtype() == DType::kF32 ? ", --dtype bf16 where the backend has it" : "");
+  const Shape table = {n_positions, config.head_dim / 2};
+  cosine_ = backend.PrepareF32({{Tensor(angles.cosine.data(), DType::kF32, table)}});
+  sine_ = backend.PrepareF32({{Tensor(angles.sine.data(), DType::kF32, table)}});
 }
 
 void Transformer::PrepareWeights(const Weights& weights) {
@@ -114,7 +128,7 @@ void Transformer::PrepareWeights(const Weights& weights) {
   if (!config_.tied_embeddings) untied_output_ = matrix({weights.output});
 }
 
-RopeArgs Transformer::RopeOf(const Layer& layer) const {
+AttentionParams Transformer::AttentionOf(const Layer& layer) const {
   return {.n_heads = config_.n_heads,
           .n_kv_heads = config_.n_kv_heads,
           .head_dim = config_.head_dim,
@@ -131,37 +145,36 @@ MutableTensor Transformer::Forward(const Batch& batch, std::span<const KvPages> 
   AIOS_CHECK_EQ(kv.size(), layers_.size());
   CheckBatch(batch, limits_, kv[0].page_size(), kv[0].k.shape()[0]);
   const BatchView rows = backend_.Upload(batch);
+  const MutableTensor logits = Rows(scratch_.logits, rows.n_logit_rows);
+  backend_.RunStep(rows, kv, [&] { Enqueue(rows, kv, logits); });
+  return logits;
+}
+
+void Transformer::Enqueue(const BatchView& rows, std::span<const KvPages> kv,
+                          const MutableTensor& logits) {
   const int64_t n = rows.n_tokens;
-  const float eps = static_cast<float>(config_.norm_eps);
-  const MutableTensor x = Rows(scratch_.x, n), normed = Rows(scratch_.normed, n);
-  const MutableTensor qkv = Rows(scratch_.qkv, n), q = Rows(scratch_.q, n);
-  const MutableTensor heads = Rows(scratch_.heads, n), delta = Rows(scratch_.delta, n);
-  const MutableTensor gate_up = Rows(scratch_.gate_up, n), ff = Rows(scratch_.ff, n);
+  const MutableTensor x = Rows(scratch_.x, n), qkv = Rows(scratch_.qkv, n);
+  const MutableTensor heads = Rows(scratch_.heads, n), ff = Rows(scratch_.ff, n);
 
   backend_.Embed(embedding_, rows, x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    // Attention. The norm first adds what the layer before left to add.
-    backend_.RmsNorm(x, i == 0 ? nullptr : &delta, layer.attn_norm, eps, normed);
-    backend_.MatMul(normed, layer.qkv, qkv);
-    backend_.RopeAndStoreKv(qkv, RopeOf(layer), rows, kv[i], q);
-    backend_.Attention(q, config_.n_heads, rows, kv[i], heads);
-    backend_.MatMul(heads, layer.out, delta);
+    // Attention.
+    backend_.NormMatMul(x, NormOf(layer.attn_norm), layer.qkv, qkv);
+    backend_.Attention(qkv, AttentionOf(layer), rows, kv[i], heads);
+    backend_.MatMulAdd(heads, layer.out, x);
     // Feed-forward.
-    backend_.RmsNorm(x, &delta, layer.ffn_norm, eps, normed);
-    backend_.MatMul(normed, layer.gate_up, gate_up);
-    backend_.SiluMul(gate_up, ff);
-    backend_.MatMul(ff, layer.down, delta);
+    backend_.NormGateUp(x, NormOf(layer.ffn_norm), layer.gate_up, ff);
+    backend_.MatMulAdd(ff, layer.down, x);
   }
-  backend_.RmsNorm(x, layers_.empty() ? nullptr : &delta, output_norm_, eps, normed);
 
   // Logits, of the rows that want them: in a prefill the last, of thousands.
-  const MutableTensor logits = Rows(scratch_.logits, rows.n_logit_rows);
-  if (rows.n_logit_rows == 0) return logits;
+  if (rows.n_logit_rows == 0) return;
   const MutableTensor last = Rows(scratch_.last, rows.n_logit_rows);
-  backend_.GatherLogitRows(normed, rows, last);
-  backend_.MatMul(last, config_.tied_embeddings ? embedding_ : untied_output_, logits);
-  return logits;
+  backend_.GatherLogitRows(x, rows, last);
+  backend_.NormMatMul(last, NormOf(output_norm_),
+                      config_.tied_embeddings ? embedding_ : untied_output_, logits);
+  if (rows.samples) backend_.Sample(logits, rows);
 }
 
 int64_t Transformer::bytes_per_token() const {

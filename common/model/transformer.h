@@ -26,9 +26,14 @@ class Transformer {
   Transformer(Backend& backend, const ModelConfig& config, const Weights& weights,
               const BatchLimits& limits, int64_t page_size);
 
-  // The scores for what follows each of the batch's logit_rows: [n_logit_rows, vocab_size] f32, in
-  // the backend's memory, valid until the next call. kv: one for each layer; the keys and values of
-  // the batch's tokens are written to it, those of earlier positions are read.
+  // Bytes of the backend's memory that it would take.
+  static int64_t BytesFor(const Backend& backend, const ModelConfig& config, const Weights& weights,
+                          const BatchLimits& limits, int64_t page_size);
+
+  // Does a step. The scores for what follows each of the batch's logit_rows: [n_logit_rows,
+  // vocab_size] f32, in the backend's memory, valid until the next call; and, if the batch has
+  // `sampling`, the choices for Backend::TakeSampled. kv: one for each layer; the keys and values
+  // of the batch's tokens are written to it, those of earlier positions are read.
   MutableTensor Forward(const Batch& batch, std::span<const KvPages> kv);
 
   const ModelConfig& config() const { return config_; }
@@ -51,21 +56,20 @@ class Transformer {
   // Activations, with room for limits_.n_tokens rows. T: the backend's activation dtype.
   struct Scratch {
     Buffer memory;
-    MutableTensor x;        // f32 [n_tokens, d_model]: the residual stream
-    MutableTensor normed;   // T [n_tokens, d_model]
-    MutableTensor qkv;      // T [n_tokens, q_dim + 2 kv_dim]
-    MutableTensor q;        // T [n_tokens, q_dim]
-    MutableTensor heads;    // T [n_tokens, q_dim]: what attention gives
-    MutableTensor delta;    // T [n_tokens, d_model]: what a block adds to the residual stream
-    MutableTensor gate_up;  // T [n_tokens, 2 d_ff]
-    MutableTensor ff;       // T [n_tokens, d_ff]
-    MutableTensor last;     // T [n_logit_rows, d_model]
-    MutableTensor logits;   // f32 [n_logit_rows, vocab_size]
+    MutableTensor x;       // f32 [n_tokens, d_model]: the residual stream
+    MutableTensor qkv;     // T [n_tokens, q_dim + 2 kv_dim]
+    MutableTensor heads;   // T [n_tokens, q_dim]: what attention gives
+    MutableTensor ff;      // T [n_tokens, d_ff]
+    MutableTensor last;    // f32 [n_logit_rows, d_model]: of x
+    MutableTensor logits;  // f32 [n_logit_rows, vocab_size]
   };
 
-  void CheckMemory(const Weights& weights, int64_t scratch_bytes) const;
+  static int64_t CutScratch(const Backend& backend, const ModelConfig& config,
+                            const BatchLimits& limits, void* memory, Scratch& scratch);
   void PrepareWeights(const Weights& weights);
-  RopeArgs RopeOf(const Layer& layer) const;
+  AttentionParams AttentionOf(const Layer& layer) const;
+  Norm NormOf(const Weight& weight) const { return {weight, static_cast<float>(config_.norm_eps)}; }
+  void Enqueue(const BatchView& batch, std::span<const KvPages> kv, const MutableTensor& logits);
 
   Backend& backend_;
   ModelConfig config_;

@@ -97,8 +97,10 @@ class Engine {
         vocab_size_(model.config().vocab_size) {}
 
   // The logits of all rows: [n_tokens, vocab_size].
-  std::vector<float> Forward(const std::vector<Piece>& pieces) {
-    const MutableTensor logits = transformer_.Forward(BatchOf(pieces), kv_.layers());
+  std::vector<float> Forward(const std::vector<Piece>& pieces) { return Step(BatchOf(pieces)); }
+
+  std::vector<float> Step(const Batch& batch) {
+    const MutableTensor logits = transformer_.Forward(batch, kv_.layers());
     std::vector<float> host(logits.n_elements());
     backend_->Download(logits, host.data());
     return host;
@@ -248,26 +250,59 @@ TEST_P(TinyTest, ARowsBitsDoNotDependOnTheBatch) {
   for (int s = 0; s < 4; ++s) EXPECT_EQ(done[s], sequences[s].size());
 }
 
-// A sampled token is the one that the sampler chooses on the host.
+// A sampled token is the one that the sampler chooses on the host, and its margin is that of the
+// logits.
 TEST_P(TinyTest, SamplesAsTheHostDoes) {
-  const std::vector<float> logits =
-      engine_->Forward({{prompt_, engine_->PagesOf(0), 0, prompt_.size()}});
-  const Shape shape = {static_cast<int64_t>(prompt_.size()), model_->config().vocab_size};
-  Backend& backend = engine_->backend();
-  const Weight on_device = backend.PrepareF32({{Tensor(logits.data(), DType::kF32, shape)}});
-  std::vector<SampleRow> rows;
+  const std::vector<int32_t> pages = engine_->PagesOf(0);
+  Batch batch = BatchOf({{prompt_, pages, 0, prompt_.size()}});
   for (size_t i = 0; i < prompt_.size(); ++i) {
     SamplingParams params = {.temperature = i % 3 == 0 ? 0.0F : 0.9F, .seed = i};
     if (i % 4 == 1) params.top_k = 5;
     if (i % 4 == 2) params.top_p = 0.8F;
     if (i % 4 == 3) params.min_p = 0.05F;
-    rows.push_back({.params = params, .step = i});
+    batch.sampling.push_back({.params = params, .step = i});
   }
-  std::vector<int32_t> tokens(rows.size());
-  backend.Sample(on_device.parts().front(), rows, tokens);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    EXPECT_EQ(tokens[i], Sample(engine_->Row(logits, i), rows[i].params, rows[i].step)) << i;
+  const std::vector<float> logits = engine_->Step(batch);
+  std::vector<Sampled> sampled(prompt_.size());
+  engine_->backend().TakeSampled(sampled);
+  for (size_t i = 0; i < prompt_.size(); ++i) {
+    const std::span<const float> row = engine_->Row(logits, i);
+    EXPECT_EQ(sampled[i].token, Sample(row, batch.sampling[i].params, i)) << i;
+    EXPECT_EQ(sampled[i].margin, TopMargin(row)) << i;
   }
+}
+
+// Steps that are given to the backend before the host knows what the one before has chosen are the
+// steps that it would have given then. Steps of one size repeat: a GPU replays them.
+TEST_P(TinyTest, AStepMayContinueAChoiceThatTheHostDoesNotKnow) {
+  constexpr int32_t kSteps = 20;
+  const std::vector<int32_t> pages = engine_->PagesOf(0);
+  std::vector<int32_t> sequence = prompt_;
+  std::vector<int32_t> want;
+  for (int32_t i = 0; i < kSteps; ++i) {
+    const std::vector<float> logits =
+        engine_->Forward({{sequence, pages, i == 0 ? 0 : sequence.size() - 1, sequence.size()}});
+    want.push_back(Sample(engine_->Row(logits, i == 0 ? sequence.size() - 1 : 0), {}, i));
+    sequence.push_back(want.back());
+  }
+
+  const auto step = [&](const std::vector<int32_t>& tokens, size_t begin, int32_t i) {
+    Batch batch = BatchOf({{tokens, pages, begin, tokens.size()}});
+    batch.logit_rows = {batch.n_tokens() - 1};
+    batch.sampling = {{.step = static_cast<uint64_t>(i)}};
+    engine_->Step(batch);
+  };
+  std::vector<int32_t> unknown = prompt_;
+  step(unknown, 0, 0);
+  std::vector<int32_t> got;
+  for (int32_t i = 1; i <= kSteps; ++i) {
+    unknown.push_back(-1);
+    if (i < kSteps) step(unknown, unknown.size() - 1, i);
+    Sampled sampled;
+    engine_->backend().TakeSampled({&sampled, 1});
+    got.push_back(sampled.token);
+  }
+  EXPECT_EQ(got, want);
 }
 
 std::string NameOf(const testing::TestParamInfo<std::tuple<std::string, Lane>>& info) {
