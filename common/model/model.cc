@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
+#include <vector>
 
 #include "common/base/error.h"
 #include "common/base/memory.h"
+#include "common/base/thread_pool.h"
 #include "common/model/shapes.h"
 
 namespace aios {
@@ -52,15 +55,20 @@ Model Model::Random(std::string_view shape_name, int64_t more_bytes_per_param) {
   model.storage_ = HostBuffer(BytesOf(DType::kBF16, n_total));
 
   uint16_t* next = model.storage_.As<uint16_t>();
-  uint64_t seed = 0;
+  std::vector<std::pair<uint16_t*, int64_t>> matrices;
   ForEachWeight(config, weights, [&](const WeightSpec& spec, Tensor& tensor) {
     tensor = Tensor(next, DType::kBF16, spec.shape(config));
     if (tensor.shape().rank() == 1) {
       std::fill_n(next, tensor.n_elements(), uint16_t{0x3F80});  // norms, biases: 1
     } else {
-      FillRandom(next, tensor.n_elements(), ++seed);
+      matrices.emplace_back(next, tensor.n_elements());
     }
     next += tensor.n_elements();
+  });
+  // Each from a seed of its own: the same numbers, however many threads there are.
+  ThreadPool pool;
+  pool.ParallelForDynamic(static_cast<int64_t>(matrices.size()), [&](int64_t i, int) {
+    FillRandom(matrices[i].first, matrices[i].second, static_cast<uint64_t>(i) + 1);
   });
   if (config.tied_embeddings) weights.output = weights.token_embedding;
   return model;
