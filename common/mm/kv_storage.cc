@@ -1,6 +1,5 @@
 #include "common/mm/kv_storage.h"
 
-#include <bit>
 #include <cstddef>
 
 #include "common/base/check.h"
@@ -17,7 +16,7 @@ KvStorage::KvStorage(Backend& backend, const ModelConfig& config, int64_t n_page
     : memory_(backend.Allocate(n_pages * BytesPerPage(backend, config, page_size), "KV cache")),
       n_pages_(n_pages),
       page_size_(page_size) {
-  AIOS_CHECK(std::has_single_bit(static_cast<uint64_t>(page_size)), "page size {}", page_size);
+  AIOS_CHECK(page_size >= 1 && n_pages >= 0, "{} pages of {}", n_pages, page_size);
   const Shape shape = {n_pages, config.n_kv_heads, page_size, config.head_dim};
   auto* next = static_cast<std::byte*>(memory_.data());
   const auto cut = [&] {

@@ -17,7 +17,7 @@ class KvStorage {
  public:
   static constexpr int64_t kDefaultPageSize = 64;  // tokens
 
-  // page_size: tokens of a page, a power of two. Not initialized. Throws InputError if there is not
+  // page_size: tokens of a page. Not initialized. Throws InputError if there is not
   // enough memory.
   KvStorage(Backend& backend, const ModelConfig& config, int64_t n_pages,
             int64_t page_size = kDefaultPageSize);
