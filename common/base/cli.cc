@@ -43,7 +43,8 @@ std::string Uint64(const std::string& text) {
 
 }  // namespace
 
-LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
+LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about,
+                             const std::function<void(CLI::App&)>& add_flags) {
   LessonFlags flags;
   CLI::App app(about, std::filesystem::path(argv[0]).filename().string());
   app.get_formatter()->column_width(34);
@@ -146,6 +147,7 @@ LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about) {
       ->type_name("FILE")
       ->check(NotEmpty)
       ->group(report);
+  if (add_flags) add_flags(app);
 
   try {
     app.parse(argc, argv);

@@ -9,6 +9,10 @@
 #include <string>
 #include <vector>
 
+namespace CLI {
+class App;
+}
+
 namespace aios {
 
 // The flags of every lesson from 02 up, so that lessons can be compared on one workload. See --help
@@ -37,9 +41,11 @@ struct LessonFlags {
   std::string json;  // empty: no report; "-": standard output
 };
 
-// Parses the flags. `about` is the first paragraph of --help. Prints the help and exits 0 if asked;
-// throws InputError for a flag that does not exist or a value that does not parse.
-LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about);
+// Parses the flags. `about` is the first paragraph of --help; `add_flags` adds those of one lesson.
+// Prints the help and exits 0 if asked; throws InputError for a flag that does not exist or a value
+// that does not parse.
+LessonFlags ParseLessonFlags(int argc, char** argv, const std::string& about,
+                             const std::function<void(CLI::App&)>& add_flags = {});
 
 // Runs a program's body. Returns the exit code for main(): the body's own; 2 after an InputError,
 // whose sentence goes to standard error; 1 after any other exception. Also makes the shell's folder

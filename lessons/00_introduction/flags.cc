@@ -1,11 +1,11 @@
 #include "lessons/00_introduction/flags.h"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
 #include "common/base/error.h"
+#include "common/base/write_file.h"
 
 namespace aios::lessons {
 namespace {
@@ -18,14 +18,6 @@ constexpr const char* kAbout =
 constexpr int64_t kMaxTokens = 1'000'000'000;
 
 std::string NotEmpty(const std::string& text) { return text.empty() ? "is empty" : ""; }
-
-// Finds out now, not after the probe. Leaves a file that is there as it is.
-void CheckWritable(const std::string& flag, const std::string& path) {
-  if (path.empty() || path == "-") return;
-  std::FILE* file = std::fopen(path.c_str(), "a");
-  if (file == nullptr) throw InputError("{} {}: cannot write", flag, Quoted(path));
-  std::fclose(file);
-}
 
 }  // namespace
 

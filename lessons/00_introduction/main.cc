@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/base/cli.h"
+#include "common/base/write_file.h"
 #include "common/profile/machine_profile.h"
 #include "lessons/00_introduction/draw_roofline.h"
 #include "lessons/00_introduction/flags.h"
@@ -46,9 +47,9 @@ int RunLesson(int argc, char** argv) {
   }
 
   // Report.
-  if (!flags.svg.empty()) WriteText("--svg", flags.svg, RooflineSvg(predictions));
+  if (!flags.svg.empty()) WriteFile("--svg", flags.svg, RooflineSvg(predictions));
   if (!flags.json.empty()) {
-    WriteText("--json", flags.json, ReportOf(profile, subject, predictions).dump(1) + "\n");
+    WriteFile("--json", flags.json, ReportOf(profile, subject, predictions).dump(1) + "\n");
   }
   return 0;
 }

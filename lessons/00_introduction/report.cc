@@ -1,8 +1,5 @@
 #include "lessons/00_introduction/report.h"
 
-#include <cstdio>
-
-#include "common/base/error.h"
 #include "common/base/utf8.h"
 
 namespace aios::lessons {
@@ -97,14 +94,6 @@ Json ReportOf(const std::optional<MachineProfile>& profile, const Subject& subje
                {"devices", Json::array()}};
   for (const DevicePrediction& p : predictions) json["devices"].push_back(ToJson(subject, p));
   return json;
-}
-
-void WriteText(const std::string& flag, const std::string& path, const std::string& text) {
-  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
-  if (file == nullptr) throw InputError("{} {}: cannot write", flag, Quoted(path));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const bool closed = file == stdout ? std::fflush(file) == 0 : std::fclose(file) == 0;
-  if (!written || !closed) throw InputError("{} {}: cannot write", flag, Quoted(path));
 }
 
 }  // namespace aios::lessons

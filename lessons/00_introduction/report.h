@@ -15,7 +15,4 @@ namespace aios::lessons {
 Json ReportOf(const std::optional<MachineProfile>& profile, const Subject& subject,
               const std::vector<DevicePrediction>& predictions);
 
-// Throws InputError, which names the flag, if the file cannot be written. "-": standard output.
-void WriteText(const std::string& flag, const std::string& path, const std::string& text);
-
 }  // namespace aios::lessons

@@ -1,29 +1,15 @@
 #include "lessons/01_llm_basics/notebook.h"
 
-#include "common/base/error.h"
+#include "common/base/write_file.h"
 
 namespace aios {
-
-void CheckWritable(const std::string& flag, const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "a");
-  if (file == nullptr) throw InputError("{} {}: cannot write", flag, Quoted(path));
-  std::fclose(file);
-}
-
-void WriteFile(const std::string& flag, const std::string& path, const std::string& text) {
-  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
-  if (file == nullptr) throw InputError("{} {}: cannot write", flag, Quoted(path));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const bool closed = file == stdout ? std::fflush(file) == 0 : std::fclose(file) == 0;
-  if (!written || !closed) throw InputError("{} {}: cannot write", flag, Quoted(path));
-}
 
 Notebook::Notebook(std::string json_path, bool in_full)
     : json_path_(std::move(json_path)),
       in_full_(in_full),
       out_(json_path_ == "-" ? stderr : stdout),
       report_({{"schema", 1}, {"lesson", "01_llm_basics"}, {"checks", Json::array()}}) {
-  if (!json_path_.empty() && json_path_ != "-") CheckWritable("--json", json_path_);
+  CheckWritable("--json", json_path_);
 }
 
 void Notebook::Title(const std::string& title) { Print("\n{}. {}\n", ++n_titles_, title); }

@@ -11,11 +11,6 @@
 
 namespace aios {
 
-// Throws InputError unless the file can be written: found out before the work, not after it.
-void CheckWritable(const std::string& flag, const std::string& path);
-// Replaces the file's content. Throws InputError if it cannot. "-": standard output.
-void WriteFile(const std::string& flag, const std::string& path, const std::string& text);
-
 class Notebook {
  public:
   // `json_path`: where the figures go in the end; empty: nowhere; "-": to standard output, and what

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "common/base/error.h"
+#include "common/base/write_file.h"
 #include "kernels/cpu/attention.h"
 #include "lessons/01_llm_basics/heat_map.h"
 #include "lessons/01_llm_basics/show.h"
@@ -217,7 +218,7 @@ void CheckAttentionOptions(const AttentionOptions& options, const ModelConfig& c
     throw InputError("--head {}: a layer of the model has heads 0 to {}", options.head,
                      config.n_heads - 1);
   }
-  if (!options.svg.empty()) CheckWritable("--svg", options.svg);
+  CheckWritable("--svg", options.svg);
 }
 
 void ShowAttention(Subject& subject, Notebook& notebook, const AttentionOptions& options) {
