@@ -58,8 +58,10 @@ struct Generation {
   std::vector<StepScores> steps = {};  // with top_logits
   float min_margin =
       0;  // the smallest lead of a step's best logit over the second: how close a greedy choice was
-  double first_token_seconds = 0;  // from the call to the first token
-  double decode_seconds = 0;       // from the first token to the last
+  int64_t n_cached = 0;                    // tokens of the prompt that a prefix cache had already
+  std::vector<double> token_seconds = {};  // of each token, from the one before or from the call
+  double first_token_seconds = 0;          // from the call to the first token
+  double decode_seconds = 0;               // from the first token to the last
 
   // Seconds per token after the first; 0 if there is none.
   double seconds_per_token() const {

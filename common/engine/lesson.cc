@@ -9,19 +9,13 @@
 #include "common/base/mapped_file.h"
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
+#include "common/base/write_file.h"
 #include "common/text/chat_template.h"
 
 namespace aios {
 namespace {
 
 constexpr const char* kDefaultPrompt = "Why is the sky blue?";
-
-// Finds out now, not after the work, that the report cannot be written.
-void CheckWritable(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "a");
-  if (file == nullptr) throw InputError("--json {}: cannot write", Quoted(path));
-  std::fclose(file);
-}
 
 // What the flags say of how to answer, checked.
 GenerationRequest RequestOf(const LessonFlags& flags) {
@@ -38,7 +32,7 @@ GenerationRequest RequestOf(const LessonFlags& flags) {
 }
 
 Model OpenModel(const LessonFlags& flags, const std::string& argv0, int64_t bytes_per_param) {
-  if (!flags.json.empty() && flags.json != "-") CheckWritable(flags.json);
+  CheckWritable("--json", flags.json);
   if (!flags.random_weights.empty()) {
     if (!flags.prompts.empty() || (flags.prompts_file.empty() && flags.prompt_ids.empty()))
       throw InputError("--random-weights has no tokenizer: give token ids with --prompt-ids 1,2,3");
@@ -197,13 +191,31 @@ int64_t Lesson::longest_sequence() const {
   return std::min(static_cast<int64_t>(longest) + request_.max_new_tokens, request_.max_context);
 }
 
+void Lesson::LimitContext(int64_t context) {
+  for (const Prompt& prompt : prompts_) {
+    if (static_cast<int64_t>(prompt.ids.size()) >= context) {
+      throw InputError(
+          "a prompt has {} tokens, but the keys and values of {} must hold it and an answer",
+          prompt.ids.size(), context);
+    }
+  }
+  request_.max_context = std::min(request_.max_context, context);
+}
+
 const Run& Lesson::Generate(Run run, const NextLogits& next_logits) {
+  return Generate(std::move(run), [&](const GenerationRequest& request, const Tokenizer* tokenizer,
+                                      const std::function<void(std::string_view)>& on_text) {
+    return aios::Generate(next_logits, request, tokenizer, on_text);
+  });
+}
+
+const Run& Lesson::Generate(Run run, const AnswerRequest& answer) {
   request_.interrupt = &InterruptFlag();
   for (const Prompt& prompt : prompts_) {
     if (!prompt.text.empty()) Print("\n> {}\n", prompt.text);
     request_.prompt_ids = prompt.ids;
-    Generation generation = aios::Generate(next_logits, request_, tokenizer_.get(),
-                                           [&](std::string_view piece) { Print("{}", piece); });
+    Generation generation =
+        answer(request_, tokenizer_.get(), [&](std::string_view piece) { Print("{}", piece); });
     if (tokenizer_ == nullptr) Print("tokens: {}", fmt::join(generation.tokens, ","));
     Print("\n");
     run.outputs.push_back({.prompt_ids = prompt.ids, .generation = std::move(generation)});
@@ -238,8 +250,9 @@ int Lesson::Finish() {
   report_.read_bandwidth = MeasureReadBandwidth(report_.n_threads);
   for (const Run& run : report_.runs) PrintFigures(run);
   const Moved& moved = report_.moved;
-  Print("moved    {}: {:.4g} -> {:.4g} ({:.3g}x)\n", moved.metric, moved.before, moved.after,
-        moved.after / moved.before);
+  Print("moved    {}: {:.4g} -> {:.4g}", moved.metric, moved.before, moved.after);
+  if (moved.before != 0) Print(" ({:.3g}x)", moved.after / moved.before);
+  Print("\n");
   if (!flags_.json.empty()) WriteReport(report_, model_, flags_.json);
   return report_.AllChecksOk() ? 0 : 1;
 }

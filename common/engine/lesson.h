@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/cli.h"
@@ -36,6 +38,9 @@ class Lesson {
   std::string NameOf(TokenId token) const;
   // What Generate asks for, but for the prompt.
   const GenerationRequest& request() const { return request_; }
+  // For a memory that holds less than the model's context: answers end there. Throws InputError
+  // for a prompt that leaves no room for an answer.
+  void LimitContext(int64_t context);
   // Tokens of the longest prompt and its answer together, at most.
   int64_t longest_sequence() const;
   int n_threads() const { return report_.n_threads; }
@@ -51,6 +56,10 @@ class Lesson {
   // Generates for every prompt with `next_logits`, shows the text as it comes, and adds the run to
   // the report. The result is valid until the next run. Ctrl-C ends it after the token at hand.
   const Run& Generate(Run run, const NextLogits& next_logits);
+  // The same with what has a loop of its own, as Engine::Generate.
+  using AnswerRequest = std::function<Generation(const GenerationRequest&, const Tokenizer*,
+                                                 const std::function<void(std::string_view)>&)>;
+  const Run& Generate(Run run, const AnswerRequest& answer);
 
   // Adds a check to the report and prints it.
   void AddCheck(Check check);

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
-#include "common/base/error.h"
 #include "common/base/json.h"
 #include "common/base/utf8.h"
+#include "common/base/write_file.h"
 
 namespace aios {
 namespace {
@@ -20,7 +19,11 @@ Json ToJson(const Output& output) {
                {"tokens", generation.tokens},
                {"text", generation.text},
                {"finish_reason", Name(generation.finish_reason)},
+               {"cached_tokens", generation.n_cached},
                {"min_margin", Number(generation.min_margin)}};
+  for (const double seconds : generation.token_seconds) {
+    json["token_ms"].push_back(std::round(seconds * 1e6) * 1e-3);
+  }
   for (const StepScores& step : generation.steps) {
     json["steps"].push_back({{"top", step.top}, {"lse", step.log_sum_exp}});
   }
@@ -123,13 +126,8 @@ void WriteReport(const Report& report, const Model& model, const std::string& pa
   for (const Check& check : report.checks) {
     json["checks"].push_back({{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
   }
-  const std::string text = json.dump(1) + "\n";
-
-  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "w");
-  if (file == nullptr) throw InputError("--json {}: cannot write", Quoted(path));
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  const bool closed = file == stdout ? std::fflush(file) == 0 : std::fclose(file) == 0;
-  if (!written || !closed) throw InputError("--json {}: cannot write", Quoted(path));
+  for (const auto& [name, number] : report.figures) json["figures"][name] = Number(number);
+  WriteFile("--json", path, json.dump(1) + "\n");
 }
 
 }  // namespace aios

@@ -3,11 +3,13 @@
 //
 //   {"schema": 1, "lesson", "machine": {...}, "model": {...},
 //    "runs": [{"name": "before" | "after", "backend", "dtype", "outputs": [...], "ttft_ms", ...}],
-//    "checks": [{"name", "ok", "detail"}], "moved": {"metric", "before", "after", "ratio"}}
+//    "checks": [{"name", "ok", "detail"}], "moved": {"metric", "before", "after", "ratio"},
+//    "figures": {NAME: NUMBER, ...}}
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/engine/generate.h"
@@ -63,6 +65,8 @@ struct Report {
   std::vector<Run> runs;
   std::vector<Check> checks;
   Moved moved;
+  // What else a lesson measured: a name with its unit, and the number.
+  std::vector<std::pair<std::string, double>> figures = {};
 
   // The roofline of a run's decoding, in bytes/s, and the fraction of it that the run reached.
   double Roofline(const Run& run) const {

@@ -69,16 +69,20 @@ void ExpectKeys(const Json& json, const std::vector<std::string>& keys) {
 TEST(Report, HasEveryKeyOfTheSchemaAndNoOther) {
   Report report = ReportOf(TwoPrompts());
   report.runs[0].outputs[0].generation.steps = {{.top = {{7, 1.5F}, {9, -2}}, .log_sum_exp = 3.25}};
+  report.runs[0].outputs[0].generation.token_seconds = {0.5};
+  EXPECT_FALSE(Written(report).contains("figures"));
+  report.figures = {{"pages", 3}};
   const Json json = Written(report);
-  ExpectKeys(json, {"schema", "lesson", "machine", "model", "runs", "checks", "moved"});
+  ExpectKeys(json, {"schema", "lesson", "machine", "model", "runs", "checks", "figures", "moved"});
+  EXPECT_EQ(json["figures"], Json({{"pages", 3.0}}));
   ExpectKeys(json["machine"], {"cpu", "cores", "simd", "memory_bytes", "threads", "read_gb_s"});
   ExpectKeys(json["model"], {"name", "architecture", "parameters", "bytes", "d_model", "n_layers",
                              "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size"});
   ExpectKeys(json["runs"][0],
              {"name", "backend", "dtype", "outputs", "ttft_ms", "tpot_ms", "prefill_tok_s",
               "decode_tok_s", "bytes_per_token", "gb_s", "roofline_fraction", "peak_bytes"});
-  ExpectKeys(json["runs"][0]["outputs"][0],
-             {"prompt_ids", "tokens", "text", "finish_reason", "min_margin", "steps"});
+  ExpectKeys(json["runs"][0]["outputs"][0], {"prompt_ids", "tokens", "text", "finish_reason",
+                                             "cached_tokens", "min_margin", "token_ms", "steps"});
   ExpectKeys(json["runs"][0]["outputs"][0]["steps"][0], {"top", "lse"});
   ExpectKeys(json["checks"][0], {"name", "ok", "detail"});
   ExpectKeys(json["moved"], {"metric", "before", "after", "ratio"});
@@ -114,10 +118,12 @@ TEST(Report, ShowsEachOutputAndTheScoresOfItsSteps) {
                                    .finish_reason = FinishReason::kStopString,
                                    .steps = {{.top = {{3, 1.5F}, {9, -2}}, .log_sum_exp = 3.25},
                                              {.top = {{4, 0.5F}}, .log_sum_exp = 0.75}},
-                                   .min_margin = 0.125}};
+                                   .min_margin = 0.125,
+                                   .n_cached = 1,
+                                   .token_seconds = {0.25, 0.0001}}};
   EXPECT_EQ(Written(ReportOf(run))["runs"][0]["outputs"], Json::parse(R"([{
       "prompt_ids": [1, 2], "tokens": [3, 4], "text": "é\n", "finish_reason": "stop_string",
-      "min_margin": 0.125,
+      "min_margin": 0.125, "cached_tokens": 1, "token_ms": [250.0, 0.1],
       "steps": [{"top": [[3, 1.5], [9, -2.0]], "lse": 3.25}, {"top": [[4, 0.5]], "lse": 0.75}]
   }])"));
 }
