@@ -22,6 +22,7 @@ READMES = [
     "lessons/00_introduction/README.md",
     "lessons/02_running_an_llm/README.md",
     "lessons/03_cuda_kernels/README.md",
+    "lessons/04_kv_cache/README.md",
 ]
 
 
@@ -62,7 +63,7 @@ LESSONS = [
     ("01", "01_llm_basics", "LLM basics", "the tokenizer and the parts of a transformer, one by one"),
     ("02", "02_running_an_llm", "running an LLM", "loading a model, the forward pass, the loop"),
     ("03", "03_cuda_kernels", "CUDA kernels", "kernels from naive to the limit; CPU and GPU backends"),
-    ("04", "", "KV cache", "pages, page tables, sharing, copy on write"),
+    ("04", "04_kv_cache", "KV cache", "pages, page tables, sharing, copy on write"),
     ("05", "", "batching", "many requests at once, scheduled"),
     ("06", "", "quantization", "fewer bits for each weight"),
     ("07", "", "parallelism", "several GPUs"),
@@ -82,6 +83,7 @@ def lessons():
     english = result("tokenizer")["texts"]["english"]
     limit, reached = ceiling(running)
     moved = kernels["moved"]
+    cached = result("04_kv_cache")["moved"]
     first, top = (ladder_row("gemm", "4096 x 4096 x 4096", level) for level in (1, -1))
     numbers = {
         "00": f"predicts at most {limit:.0f} tokens/s for lesson 02, which reaches "
@@ -93,6 +95,7 @@ def lessons():
         "03": f"{moved['metric']}: {moved['before']:.0f} to {moved['after']:.0f} on two CPU cores; "
               f"gemm: {first['rate'] * 1e-12:.1f} to {top['rate'] * 1e-12:.0f} TFLOP/s on one "
               f"{result('ladder_gemm')['machine']['gpu']}",
+        "04": f"{cached['metric']}: {cached['before']:.1f} to {cached['after']:.1f} on two CPU cores",
     }
     rows = [[number, f"[**{title}**](lessons/{folder}/README.md)" if folder else title, adds,
              numbers.get(number, "")] for number, folder, title, adds in LESSONS]
@@ -329,6 +332,94 @@ def lesson_03():
             f"cores: {peer['prefill_tok_s']:.0f} tokens a second.")
 
 
+def spread(values):
+    """The median, with the smallest and the largest if there was more than one."""
+    digits = 1 if values["max"] < 100 else 0
+    texts = [f"{values[key]:,.{digits}f}" for key in ("median", "min", "max")]
+    return texts[0] if texts[1] == texts[2] else "{} ({} to {})".format(*texts)
+
+
+def compared(workload):
+    """The ladder of the lessons on one workload: a line for each, then the peers that ran."""
+    rows = []
+    for entry in workload["entries"]:
+        if not entry.get("runs"):
+            continue
+        tokens, fraction = entry["tokens"], entry["roofline_fraction"]
+        same = "" if tokens is None else f"{tokens['same']} of {tokens['of']}"
+        if tokens and tokens["exact"]:
+            same = "yes" if tokens["ok"] else "NO"
+        factor, margin = entry.get("times_lesson_before"), entry["min_margin"]
+        rows.append([
+            entry["name"], f"{entry['backend']} {entry['dtype']}", same,
+            f"{margin:.2g}" if margin is not None else "",
+            spread(entry["ttft_ms"]), f"{entry['tpot_ms']['median']:,.2f}",
+            f"{entry['prefill_tok_s']['median']:,.0f}", spread(entry["decode_tok_s"]),
+            f"{factor:.2f}x" if factor else "", percent(fraction["median"]) if fraction else "",
+            f"{entry['peak_bytes']['median'] / 1e6:,.0f}"])
+    lengths = workload["prompt_tokens"]
+    end = " random token ids" if workload["random_ids"] else " tokens"
+    rounds = workload["rounds"]
+    return table(["", "runs in", "same tokens", "smallest margin", "first token, ms", "a token, ms",
+                  "prefill, tokens/s", "tokens/s", "x the lesson before", "of the limit",
+                  "memory, MB"], rows) + "\n\n" + sentences(
+        f"{workload['name']}: {len(lengths)} prompt(s) of {min(lengths)} to {max(lengths)}{end}, at "
+        f"most {workload['max_new_tokens']} new ones; " +
+        (f"medians of {rounds} rounds (smallest to largest)" if rounds > 1 else "a single round") +
+        ", each run a process of its own.")
+
+
+def ladder_of_lessons():
+    """On the CPU, then what was measured on a GPU, if it was."""
+    parts = []
+    for name in ("ladder", "ladder_gpu"):
+        if (ROOT / "benchmarks" / "results" / f"{name}.json").exists():
+            measured = result(name)
+            parts += [compared(workload) for workload in measured["workloads"]]
+            machine, load = measured["machine"], measured["load_average"][0]
+            said = on_gpu(measured) if "gpu" in machine else measured_on(measured)
+            if load > 0.5 * machine["cores"]:
+                said += (f" Something else ran on it, too (load average {load:.1f}): these figures are "
+                         "for want of better ones.")
+            parts.append(sentences(said))
+    return "\n\n".join(parts)
+
+
+def lesson_04():
+    report = result("04_kv_cache")
+    before, after = report["runs"]
+    figures = report["figures"]
+    first, *others = (figures[f"prefix_{i}_ttft_ms"] for i in (1, 2, 3, 4))
+
+    def at_the_end(run):
+        times = [t for output in run["outputs"] for t in output["token_ms"][-9:]]
+        return f"{statistics.median(times):.1f} ms"
+
+    speed = [
+        ["tokens a second after the first", f"{before['decode_tok_s']:.1f}", f"{after['decode_tok_s']:.1f}"],
+        ["time per token, the last nine", at_the_end(before), at_the_end(after)],
+        ["time to first token", f"{before['ttft_ms']:.0f} ms", f"{after['ttft_ms']:.0f} ms"],
+        ["fraction of the memory's limit", percent(before["roofline_fraction"]),
+         percent(after["roofline_fraction"])],
+    ]
+    layouts = [
+        [name, *(f"{figures[f'{key}_{what}_bytes'] / 1e6:.1f} MB" for what in ("reserved", "used")),
+         percent(1 - figures[f"{key}_used_bytes"] / figures[f"{key}_reserved_bytes"]),
+         f"{figures[f'{key}_token_ms']:.1f} ms"]
+        for name, key in (("contiguous, as long as the context", "contiguous"), ("in pages of 64", "paged"))]
+    prefix = [
+        ["first", "0", f"{first:.0f} ms"],
+        ["second to fourth", f"{figures['prefix_known_tokens'] / 3:.0f}",
+         f"{statistics.median(others):.0f} ms"],
+    ]
+    return "\n\n".join([
+        table(["on two cores", "before: nothing kept", "after: keys and values kept"], speed),
+        table(["the same sequence", "reserved", "used", "wasted", "time per token"], layouts),
+        table([f"prompts of some {figures['prefix_tokens'] / 4:.0f} tokens that begin alike",
+               "tokens known", "time to first token"], prefix),
+        measured_on(report)])
+
+
 TABLES = {
     "attention_peers": attention_peers,
     "attention_text": attention_text,
@@ -336,6 +427,7 @@ TABLES = {
     "gemm_text": gemm_text,
     "gemv_text": gemv_text,
     "ground_floor": ground_floor,
+    "ladder": ladder_of_lessons,
     "ladder_attention": ladder_attention,
     "ladder_gemm": ladder_gemm,
     "ladder_gemv": ladder_gemv,
@@ -345,6 +437,7 @@ TABLES = {
     "lesson_00_probe": lesson_00_probe,
     "lesson_02": lesson_02,
     "lesson_03": lesson_03,
+    "lesson_04": lesson_04,
     "lessons": lessons,
 }
 
