@@ -2,14 +2,18 @@
 
     python3 benchmarks/record.py bench_dequantize [FLAG ...]
     python3 benchmarks/record.py 02_running_an_llm [FLAG ...]
+    python3 benchmarks/record.py ladder [FLAG ...]
+    python3 benchmarks/record.py bench_lesson_04 [FLAG ...]
     python3 benchmarks/record.py --gpu FOLDER
 
 --gpu keeps what the archive of //tools:gpu_bundle measured on another machine: FOLDER is the
 `results` that its run.sh wrote there.
 
-Writes benchmarks/results/NAME.json: Google Benchmark's own JSON, or the report of the lesson's median
-run of five, plus the machine, the commit and the command, less what is nobody's business (host name,
-paths). AIOS_BAZEL, if set, replaces `bazel`.
+`ladder` is //lessons:compare; its flags choose rounds and workloads.
+
+Writes benchmarks/results/NAME.json: Google Benchmark's own JSON, the report of the lesson's median
+run of five, or what the comparison of lessons found, plus the machine, the commit and the command,
+less what is nobody's business (host name, paths). AIOS_BAZEL, if set, replaces `bazel`.
 """
 
 import json
@@ -22,27 +26,19 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools" / "compare"))
+import machine as this_machine  # pylint: disable=wrong-import-position
 
-
-def output_of(*command):
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+# What writes its own JSON to --json FILE: the ladder of all lessons, and each lesson's benchmark.
+OWN_JSON = re.compile(r"ladder|bench_lesson_0[2-9]")
 
 
 def machine():
-    """The CPU and what of it this system may use."""
-    cpu = re.search(r"^model name\s*:\s*(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
-    memory = re.search(r"^MemTotal:\s*(\d+) kB$", pathlib.Path("/proc/meminfo").read_text(), re.M)
-    return {
-        "cpu": cpu.group(1) if cpu else "unknown",
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(int(memory.group(1)) / 2**20, 1),
-    }
+    return this_machine.cpu()
 
 
 def commit():
-    """The commit that was measured; "+" if a file that git knows has changed since."""
-    changed = output_of("git", "status", "--porcelain", "--untracked-files=no")
-    return output_of("git", "rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    return this_machine.commit(ROOT)
 
 
 def run(target, *flags):
@@ -75,9 +71,10 @@ def lesson(target, flags):
 def keep_gpu(folder):
     name, driver = (folder / "GPU").read_text().strip().splitlines()[0].split(", ")
     for path in sorted(folder.glob("*.json")):
+        measured = json.loads(path.read_text())
         kind = "ladders" if path.stem.startswith("ladder") else "benchmarks"
-        keep(path.stem, {
-            **json.loads(path.read_text()),
+        keep(path.stem, measured if "workloads" in measured else {  # the comparison says it itself
+            **measured,
             "machine": {"gpu": name, "driver": driver},
             "commit": (folder / "COMMIT").read_text().strip(),
             "command": f"bazel run //tools:gpu_bundle -- aios_gpu.tar.gz; there: ./run.sh {kind}",
@@ -99,7 +96,11 @@ def main():
         sys.exit(__doc__)
     name, flags = sys.argv[1], sys.argv[2:]
     is_lesson = name[0].isdigit()
-    target = f"//lessons/{name}" if is_lesson else f"//benchmarks:{name}"
+    target = (f"//lessons/{name}" if is_lesson else "//lessons:compare" if name == "ladder" else
+              f"//benchmarks:{name}")
+    if OWN_JSON.fullmatch(name):
+        keep(name, run(target, "--json=OUT", *flags))  # has machine, commit and command
+        return
     before = commit()
     measured = lesson(target, flags) if is_lesson else benchmark(target, flags)
     keep(name, {

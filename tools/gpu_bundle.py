@@ -25,10 +25,11 @@ RUN_SH = """#!/bin/sh
 # Runs what this archive holds. Results are printed; benchmarks and ladders also write JSON.
 #
 #   ./run.sh [tests] [sanitizer] [ladders] [benchmarks]     default: tests ladders benchmarks
+#   ./run.sh compare [FLAG ...]     the lessons, one beside the other; --help lists the flags
 #
 # sanitizer: the tests again under compute-sanitizer, memcheck and racecheck; minutes.
 # RESULTS=FOLDER: where JSON goes (default: results); benchmarks/record.py --gpu FOLDER keeps it.
-case "$1" in -h | --help) sed -n '2,8s/^# \\{0,1\\}//p' "$0"; exit 0 ;; esac
+case "$1" in -h | --help) sed -n '2,9s/^# \\{0,1\\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")" || exit 2
 export LD_LIBRARY_PATH="$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if ! [ -e /dev/nvidia0 ]; then
@@ -39,6 +40,12 @@ results="${RESULTS:-$PWD/results}"
 mkdir -p "$results" || exit 2
 cp COMMIT "$results"
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader >"$results/GPU"
+if [ "$1" = compare ]; then
+  shift
+  for model in ../smollm2/*.gguf; do [ -e "$model" ] && set -- --default-model="$model" "$@"; done
+  exec python3 tools/compare/compare.py --programs=programs --json="$results/ladder_gpu.json" \\
+    --html="$results/ladder_gpu.html" "$@"
+fi
 filter="--gtest_filter=*"
 if [ ! -e ../smollm2 ]; then
   filter="--gtest_filter=-*DefaultModel*"
