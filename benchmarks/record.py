@@ -16,6 +16,7 @@ run of five, or what the comparison of lessons found, plus the machine, the comm
 less what is nobody's business (host name, paths). AIOS_BAZEL, if set, replaces `bazel`.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -59,26 +60,41 @@ def benchmark(target, flags):
 
 
 def lesson(target, flags):
+    return median_of_runs([run(target, "--json=OUT", *flags) for _ in range(5)])
+
+
+def median_of_runs(reports):
+    """The report of the run whose speed is the median, and the speeds of all."""
     def speed(report):
         return report["runs"][-1]["decode_tok_s"]
 
-    reports = sorted((run(target, "--json=OUT", *flags) for _ in range(5)), key=speed)
-    median = reports[2]
-    median["decode_tok_s_of_runs"] = [round(speed(report), 2) for report in reports]
-    return median
+    reports = sorted(reports, key=speed)
+    return {**reports[len(reports) // 2],
+            "decode_tok_s_of_runs": [round(speed(report), 2) for report in reports]}
 
 
 def keep_gpu(folder):
     name, driver = (folder / "GPU").read_text().strip().splitlines()[0].split(", ")
+
+    def on_gpu(measured, what):
+        return {**measured,
+                "machine": {"gpu": name, "driver": driver},
+                "commit": (folder / "COMMIT").read_text().strip(),
+                "command": f"bazel run //tools:gpu_bundle -- aios_gpu.tar.gz; there: ./run.sh {what}"}
+
+    lessons = collections.defaultdict(lambda: collections.defaultdict(list))
     for path in sorted(folder.glob("*.json")):
         measured = json.loads(path.read_text())
-        kind = "ladders" if path.stem.startswith("ladder") else "benchmarks"
-        keep(path.stem, measured if "workloads" in measured else {  # the comparison says it itself
-            **measured,
-            "machine": {"gpu": name, "driver": driver},
-            "commit": (folder / "COMMIT").read_text().strip(),
-            "command": f"bazel run //tools:gpu_bundle -- aios_gpu.tar.gz; there: ./run.sh {kind}",
-        })
+        if "lesson" in measured:  # LESSON.WORKLOAD.N.json
+            lesson_name, workload, _ = path.stem.split(".")
+            lessons[lesson_name][workload].append(measured)
+        elif "workloads" in measured:  # the comparison says it itself
+            keep(path.stem, measured)
+        else:
+            keep(path.stem, on_gpu(measured, "ladders" if path.stem.startswith("ladder") else "benchmarks"))
+    for lesson_name, workloads in lessons.items():
+        keep(lesson_name + "_gpu", on_gpu({"shapes": {
+            workload: median_of_runs(reports) for workload, reports in workloads.items()}}, "lessons"))
 
 
 def keep(name, result):

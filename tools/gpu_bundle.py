@@ -24,12 +24,13 @@ NOT_PACKED = re.compile(
 RUN_SH = """#!/bin/sh
 # Runs what this archive holds. Results are printed; benchmarks and ladders also write JSON.
 #
-#   ./run.sh [tests] [sanitizer] [ladders] [benchmarks]     default: tests ladders benchmarks
+#   ./run.sh [tests] [sanitizer] [ladders] [benchmarks] [lessons]     default: tests ladders benchmarks
 #   ./run.sh compare [FLAG ...]     the lessons, one beside the other; --help lists the flags
 #
 # sanitizer: the tests again under compute-sanitizer, memcheck and racecheck; minutes.
+# lessons: lesson 04 on large shapes with random weights, three times each.
 # RESULTS=FOLDER: where JSON goes (default: results); benchmarks/record.py --gpu FOLDER keeps it.
-case "$1" in -h | --help) sed -n '2,9s/^# \\{0,1\\}//p' "$0"; exit 0 ;; esac
+case "$1" in -h | --help) sed -n '2,10s/^# \\{0,1\\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")" || exit 2
 export LD_LIBRARY_PATH="$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if ! [ -e /dev/nvidia0 ]; then
@@ -72,6 +73,13 @@ for what in ${*:-tests ladders benchmarks}; do
       done ;;
     ladders | benchmarks)
       for program in "$what"/*; do run "$program" --json "$results/$(basename "$program").json"; done ;;
+    lessons)
+      for shape in llama-1b llama-8b; do
+        for n in 1 2 3; do
+          run programs/04_kv_cache --random-weights "$shape" --prompt-ids "$(seq -s, 1000 1511)" \\
+            --max-new-tokens 128 --ignore-eos --json "$results/04_kv_cache.$shape.$n.json"
+        done
+      done ;;
     *) echo "unknown: $what (see ./run.sh --help)" >&2; exit 2 ;;
   esac
 done
