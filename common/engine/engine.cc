@@ -76,10 +76,11 @@ BatchLimits LimitsFor(int64_t context, int64_t page_size, int64_t prefill_chunk)
 // What is left for pages when the transformer has its memory.
 KvPlan PlanFor(const Backend& backend, const Model& model, const EngineOptions& options) {
   CheckKvFlags(model.config(), options.kv);
-  const int64_t context = options.kv.context > 0 ? options.kv.context : model.config().max_context;
-  const int64_t n_bytes = Transformer::BytesFor(
-      backend, model.config(), model.weights(),
-      LimitsFor(context, options.kv.page_size, options.prefill_chunk), options.kv.page_size);
+  const int64_t context = ContextOf(model.config(), options.kv);
+  const int64_t page_size = PageSizeOf(model.config(), options.kv);
+  const int64_t n_bytes =
+      Transformer::BytesFor(backend, model.config(), model.weights(),
+                            LimitsFor(context, page_size, options.prefill_chunk), page_size);
   return PlanKv(backend, model.config(), options.kv, backend.FreeBytes() - n_bytes);
 }
 

@@ -14,8 +14,8 @@ void AddKvFlags(CLI::App& app, KvFlags& flags) {
          "of full length take, or half of what is free")
       ->type_name("BYTES")
       ->group(group);
-  app.add_option("--page-size", flags.page_size, "Tokens of a page")
-      ->capture_default_str()
+  app.add_option("--page-size", flags.page_size,
+                 "Tokens of a page. Default: 64, or the context if that is shorter")
       ->group(group);
   app.add_option("--context", flags.context,
                  "Tokens of a sequence, prompt and answer together. Default: the model's context, "

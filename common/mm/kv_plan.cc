@@ -16,10 +16,6 @@ constexpr int64_t kContexts = 8;  // sequences of full length
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t ContextOf(const ModelConfig& config, const KvFlags& flags) {
-  return flags.context > 0 ? flags.context : config.max_context;
-}
-
 // Bytes for people.
 std::string Amount(int64_t n_bytes) {
   const auto n = static_cast<double>(n_bytes);
@@ -55,26 +51,35 @@ int64_t ParseBytes(const std::string& text, const std::string& flag) {
       flag, Quoted(text));
 }
 
+int64_t ContextOf(const ModelConfig& config, const KvFlags& flags) {
+  return flags.context > 0 ? flags.context : config.max_context;
+}
+
+int64_t PageSizeOf(const ModelConfig& config, const KvFlags& flags) {
+  return flags.page_size.value_or(std::min(KvStorage::kDefaultPageSize, ContextOf(config, flags)));
+}
+
 void CheckKvFlags(const ModelConfig& config, const KvFlags& flags) {
-  if (flags.page_size < 1) {
-    throw InputError("--page-size {}: a page must hold at least one token", flags.page_size);
+  if (flags.page_size.value_or(1) < 1) {
+    throw InputError("--page-size {}: a page must hold at least one token", *flags.page_size);
   }
   if (flags.context < 0 || flags.context > config.max_context) {
     throw InputError("--context {}: {} was made for contexts of 1 to {} tokens", flags.context,
                      config.name, config.max_context);
   }
-  if (flags.page_size > ContextOf(config, flags)) {
+  if (PageSizeOf(config, flags) > ContextOf(config, flags)) {
     throw InputError("--page-size {}: a page would be longer than the context of {} tokens",
-                     flags.page_size, ContextOf(config, flags));
+                     PageSizeOf(config, flags), ContextOf(config, flags));
   }
 }
 
 KvPlan PlanKv(const Backend& backend, const ModelConfig& config, const KvFlags& flags,
               int64_t free) {
   free = std::max<int64_t>(free, 0);
-  KvPlan plan = {.page_size = flags.page_size,
+  const int64_t page_size = PageSizeOf(config, flags);
+  KvPlan plan = {.page_size = page_size,
                  .context = ContextOf(config, flags),
-                 .bytes_per_page = KvStorage::BytesPerPage(backend, config, flags.page_size)};
+                 .bytes_per_page = KvStorage::BytesPerPage(backend, config, page_size)};
   if (flags.memory > free) {
     throw InputError("--kv-memory {}: only {} are free on {} beside weights and activations",
                      Amount(flags.memory), Amount(free), backend.description());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "common/backend/backend.h"
@@ -12,8 +13,9 @@ namespace aios {
 
 // What a person may ask for.
 struct KvFlags {
-  int64_t memory = 0;                               // bytes; 0: as much as is useful
-  int64_t page_size = KvStorage::kDefaultPageSize;  // tokens
+  int64_t memory = 0;  // bytes; 0: as much as is useful
+  // Tokens; by default KvStorage::kDefaultPageSize, or the context if that is shorter.
+  std::optional<int64_t> page_size = {};
   int64_t context = 0;  // tokens of a sequence, prompt and answer; 0: the model's, or what fits
 };
 
@@ -32,6 +34,10 @@ int64_t ParseBytes(const std::string& text, const std::string& flag);
 // Throws InputError for a page size that is not positive or longer than the context, and for a
 // context longer than the model's.
 void CheckKvFlags(const ModelConfig& config, const KvFlags& flags);
+
+// The context and the page size that the flags mean, before it is known what fits.
+int64_t ContextOf(const ModelConfig& config, const KvFlags& flags);
+int64_t PageSizeOf(const ModelConfig& config, const KvFlags& flags);
 
 // Fits what is asked for into `free` bytes of the backend's memory: what all else leaves. Without
 // --context, the model's context is shortened to what the memory holds; without --kv-memory, the

@@ -108,6 +108,7 @@ TEST_F(KvPlanTest, IsForEightContextsWhereMemoryIsPlenty) {
   EXPECT_EQ(plan.n_pages, 8 * 8);
   EXPECT_EQ(plan.n_bytes(), 8 * 512 * kBytesPerToken);
   // A context that is not whole pages has a page for its rest.
+  EXPECT_EQ(Plan({.context = 40}, kMuch).page_size, 40);
   EXPECT_EQ(Plan({.page_size = 100}, kMuch).n_pages, 8 * 6);
   EXPECT_EQ(Plan({.page_size = 512}, kMuch).n_pages, 8);
   EXPECT_EQ(Plan({.page_size = 16, .context = 40}, kMuch).n_pages, 8 * 3);
