@@ -61,14 +61,15 @@ void PrefixCache::Touch(EntryId id) {
 }
 
 std::optional<PageId> PrefixCache::Evict(const std::function<bool(PageId)>& may_evict) {
-  for (const auto& [last_used, id] : leaves_) {
+  for (const auto& leaf : leaves_) {
+    const EntryId id = leaf.second;  // a copy: the leaf is erased before the entry
     const Entry& entry = entries_.at(id);
     if (!may_evict(entry.page)) continue;
     const PageId page = entry.page;
     const EntryId parent = entry.parent;
     const auto [begin, end] = by_hash_.equal_range(entry.hash);
     by_hash_.erase(std::find_if(begin, end, [&](const auto& known) { return known.second == id; }));
-    leaves_.erase({last_used, id});
+    leaves_.erase({entry.last_used, id});
     entries_.erase(id);
     if (parent != kRoot) {
       Entry& before = entries_.at(parent);
