@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <vector>
 
+#include "common/backend/backend_flags.h"
 #include "common/base/write_file.h"
 #include "common/mm/kv_flags.h"
 
@@ -33,11 +34,7 @@ Flags ParseFlags(int argc, char** argv) {
 }
 
 std::unique_ptr<Backend> NewBackend(const Flags& flags) {
-  return MakeBackend({.backend = flags.lesson.backend,
-                      .dtype = flags.lesson.dtype,
-                      .n_threads = flags.lesson.threads,
-                      .device = flags.lesson.device,
-                      .deterministic = flags.lesson.deterministic});
+  return MakeBackend(BackendOptionsOf(flags.lesson));
 }
 
 }  // namespace aios::lessons

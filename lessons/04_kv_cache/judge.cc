@@ -6,43 +6,26 @@
 
 #include "common/base/cli.h"
 #include "common/base/error.h"
+#include "common/engine/judge.h"
 #include "common/engine/recompute.h"
 
 namespace aios::lessons {
 
 Check WouldChoose(const Flags& flags, const Model& model, const std::vector<Output>& outputs,
                   bool exact) {
-  // By how much another token's logit may lead the one that bf16 chose; logits are some 10 to 20.
-  constexpr float kBf16Lead = 0.5F;
   size_t longest = 0;
   for (const auto& [prompt_ids, generation] : outputs) {
     longest = std::max(longest, prompt_ids.size() + generation.tokens.size());
   }
   const std::unique_ptr<Backend> backend = NewBackend(flags);
   Recompute recompute(*backend, model, static_cast<int64_t>(longest));
-
-  size_t n_tokens = 0;
-  size_t n_same = 0;
-  float worst = 0;  // by how much it liked another token better
-  for (const auto& [prompt_ids, generation] : outputs) {
-    const std::vector<TokenId>& answer = generation.tokens;
-    std::vector<TokenId> sequence = prompt_ids;
-    sequence.insert(sequence.end(), answer.begin(), answer.end() - 1);
-    const std::vector<float> logits =
-        recompute.Forward(sequence, static_cast<int64_t>(answer.size()));
-    const size_t vocab_size = logits.size() / answer.size();
-    for (size_t i = 0; i < answer.size(); ++i) {
-      const std::span row(&logits[i * vocab_size], vocab_size);
-      const float lead = *std::ranges::max_element(row) - row[answer[i]];
-      worst = std::max(worst, lead);
-      n_same += lead == 0 ? 1 : 0;
-    }
-    n_tokens += answer.size();
-  }
-  return {.name = exact ? "without a cache the engine would choose the same tokens"
-                        : "without a cache the engine would choose the same, but for near ties",
-          .ok = exact ? n_same == n_tokens : worst <= kBf16Lead,
-          .detail = fmt::format("{} of {}; worst lead of another {:.3f}", n_same, n_tokens, worst)};
+  return JudgeByForcing(
+      exact ? "without a cache the engine would choose the same tokens"
+            : "without a cache the engine would choose the same, but for near ties",
+      [&](std::span<const TokenId> sequence, int64_t n_last) {
+        return recompute.Forward(sequence, n_last);
+      },
+      outputs, exact);
 }
 
 Check SameTokens(const std::vector<Output>& before, const std::vector<Output>& after) {
