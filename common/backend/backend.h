@@ -100,7 +100,6 @@ struct StepShape {
   int64_t n_kv_heads = 0;
   int64_t head_dim = 0;
   int64_t page_size = 0;
-  int64_t vocab_size = 0;
 };
 
 // Operations take effect in the order of the calls; on a GPU a call returns before its work is

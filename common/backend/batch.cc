@@ -32,7 +32,7 @@ void CheckBatch(const Batch& batch, const BatchLimits& limits, int64_t page_size
     for (int32_t row = begin; row < end; ++row) {
       AIOS_CHECK_EQ(batch.positions[row], length - (end - row));
     }
-    const int64_t n_used = (length + page_size - 1) / page_size;
+    const int64_t n_used = PagesFor(length, page_size);
     AIOS_CHECK(n_used <= batch.max_pages, "sequence {}: {} pages of {}", s, n_used,
                batch.max_pages);
     for (int64_t i = 0; i < n_used; ++i) {

@@ -23,6 +23,11 @@ struct Sampled {
   float margin = 0;  // the best logit's lead over the second: how close a greedy choice was
 };
 
+// Pages that so many positions take.
+inline int64_t PagesFor(int64_t n_tokens, int64_t page_size) {
+  return (n_tokens + page_size - 1) / page_size;
+}
+
 // One flat, ragged batch: the rows of all sequences, one after the other. A sequence brings all of
 // its prompt (prefill), some of it (a chunk), or its latest token alone (decode), so that one
 // forward pass serves each of them and any mixture.

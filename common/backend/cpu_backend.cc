@@ -1,7 +1,6 @@
 #include "common/backend/cpu_backend.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <deque>
 #include <vector>

@@ -70,7 +70,7 @@ BatchLimits LimitsFor(int64_t context, int64_t page_size, int64_t prefill_chunk)
   return {.n_tokens = static_cast<int32_t>(std::min(context, prefill_chunk)),
           .n_seqs = 1,
           .n_logit_rows = 1,
-          .max_pages = static_cast<int32_t>((context + page_size - 1) / page_size)};
+          .max_pages = static_cast<int32_t>(PagesFor(context, page_size))};
 }
 
 // What is left for pages when the transformer has its memory.

@@ -12,7 +12,7 @@ BatchLimits Recompute::LimitsFor(int64_t max_context) {
   return {.n_tokens = static_cast<int32_t>(std::min(max_context, kMaxChunk)),
           .n_seqs = 1,
           .n_logit_rows = static_cast<int32_t>(kMaxLogitRows),
-          .max_pages = static_cast<int32_t>((max_context + kPageSize - 1) / kPageSize)};
+          .max_pages = static_cast<int32_t>(PagesFor(max_context, kPageSize))};
 }
 
 Recompute::Recompute(Backend& backend, const Model& model, int64_t max_context)

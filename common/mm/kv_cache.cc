@@ -9,8 +9,6 @@
 namespace aios {
 namespace {
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // One page of one layer's keys or values: [n_kv_heads, page_size, head_dim].
 MutableTensor PageOf(const MutableTensor& pages, PageId page) {
   const Shape& shape = pages.shape();
@@ -57,7 +55,7 @@ PageTable KvCache::Open(std::span<const TokenId> prompt) {
 bool KvCache::Reserve(PageTable& table, int64_t n_new) {
   AIOS_CHECK(n_new >= 0, "{} tokens", n_new);
   AIOS_CHECK(table.page_size_ == page_size(), "a table that Open did not make, or Close emptied");
-  const int64_t n_wanted = CeilDiv(table.n_tokens_ + n_new, page_size());
+  const int64_t n_wanted = PagesFor(table.n_tokens_ + n_new, page_size());
   const int64_t n_missing =
       std::max<int64_t>(0, n_wanted - static_cast<int64_t>(table.pages_.size()));
   // The page that is partly full would be written to: it must be this sequence's alone.
@@ -107,7 +105,7 @@ void KvCache::Commit(PageTable& table, std::span<const TokenId> tokens) {
 
 PageTable KvCache::Fork(const PageTable& table) {
   PageTable fork(table);
-  fork.pages_.resize(CeilDiv(table.n_tokens_, page_size()));  // not those that are only reserved
+  fork.pages_.resize(PagesFor(table.n_tokens_, page_size()));  // not those that are only reserved
   for (const PageId page : fork.pages_) Share(page);
   return fork;
 }

@@ -14,8 +14,6 @@ namespace {
 
 constexpr int64_t kContexts = 8;  // sequences of full length
 
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Bytes for people.
 std::string Amount(int64_t n_bytes) {
   const auto n = static_cast<double>(n_bytes);
@@ -84,7 +82,7 @@ KvPlan PlanKv(const Backend& backend, const ModelConfig& config, const KvFlags& 
     throw InputError("--kv-memory {}: only {} are free on {} beside weights and activations",
                      Amount(flags.memory), Amount(free), backend.description());
   }
-  const int64_t pages_of_context = CeilDiv(plan.context, plan.page_size);
+  const int64_t pages_of_context = PagesFor(plan.context, plan.page_size);
   plan.n_pages = flags.memory > 0
                      ? flags.memory / plan.bytes_per_page
                      : std::min(kContexts * pages_of_context, free / 2 / plan.bytes_per_page);

@@ -41,8 +41,7 @@ StepShape ShapeOf(const ModelConfig& config, const BatchLimits& limits, int64_t 
           .n_heads = config.n_heads,
           .n_kv_heads = config.n_kv_heads,
           .head_dim = config.head_dim,
-          .page_size = page_size,
-          .vocab_size = config.vocab_size};
+          .page_size = page_size};
 }
 
 }  // namespace
