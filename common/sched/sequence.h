@@ -48,8 +48,9 @@ struct Sequence {
   SequenceRequest request;
   SequenceState state = SequenceState::kWaiting;
 
+  int64_t order = 0;         // how many were submitted before it: who came first
   double arrival = 0;        // seconds of the scheduler's clock
-  double waiting_since = 0;  // arrival, or the last preemption
+  double waiting_since = 0;  // arrival, or the last preemption; patience counts from arrival
   int64_t n_cached = 0;      // of its tokens, those that it found computed when it was admitted
   // Tokens whose keys and values are computed, or will be by steps that were planned.
   int64_t n_computed = 0;
@@ -62,7 +63,8 @@ struct Sequence {
   int64_t n_tokens() const { return request.n_prompt + n_sampled; }
   // Tokens of prompt and answer when the answer is as long as it may be.
   int64_t max_tokens() const { return request.n_prompt + request.max_new_tokens; }
-  // No step after those that were planned: its last token is on its way.
+  // No step after those that were planned: its last token is on its way. It keeps its pages until
+  // the owner finishes it, unless others need them.
   bool has_all() const { return n_sampled == request.max_new_tokens; }
 };
 

@@ -38,4 +38,9 @@ class SequenceMemory {
   virtual bool SwapIn(const Sequence& sequence) = 0;
 };
 
+// Pages for the first n_tokens of a sequence.
+inline int64_t PagesFor(const SequenceMemory& memory, int64_t n_tokens) {
+  return (n_tokens + memory.page_size() - 1) / memory.page_size();
+}
+
 }  // namespace aios
