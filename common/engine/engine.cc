@@ -68,6 +68,24 @@ struct Engine::Request {
   // A step on its way computes the next token's keys and values, whichever token that is.
   bool is_ahead = false;
   bool is_done = false;
+
+  // Tells who asked. REQUIRES: the answer has ended.
+  void Report(std::exception_ptr failure) {
+    is_done = true;
+    Outcome outcome = {.generation = {}, .failure = std::move(failure)};
+    try {
+      outcome.generation = answer.Take();
+    } catch (...) {  // who listens to the rest of the text
+      outcome.failure = std::current_exception();
+      answer.End(FinishReason::kFailed);
+      outcome.generation = answer.Take();
+    }
+    try {
+      if (asked.on_done) asked.on_done(std::move(outcome));
+    } catch (...) {
+      // Nothing is left of the request that could fail.
+    }
+  }
 };
 
 struct Engine::StepOnItsWay {
@@ -177,28 +195,21 @@ bool Engine::Cancel(SequenceId id) {
 void Engine::End(const std::shared_ptr<Request>& request, FinishReason reason,
                  std::exception_ptr failure) {
   const std::shared_ptr<Request> kept = request;  // beyond requests_
-  Answer& answer = kept->answer;
-  kept->is_done = true;
-  if (answer.finished()) {
-    scheduler_->Finish(kept->asked.id, clock_());
+  const SequenceId id = kept->asked.id;
+  if (kept->answer.finished()) {
+    scheduler_->Finish(id, clock_());
   } else {
-    answer.End(reason);
-    scheduler_->Abort(kept->asked.id, clock_());
+    kept->answer.End(reason);
+    scheduler_->Abort(id, clock_());
   }
-  requests_.erase(kept->asked.id);
+  requests_.erase(id);
+  kept->Report(std::move(failure));
+}
 
-  Outcome outcome = {.generation = {}, .failure = std::move(failure)};
-  try {
-    outcome.generation = answer.Take();
-  } catch (...) {  // who listens to the rest of the text
-    outcome.failure = std::current_exception();
-    answer.End(FinishReason::kFailed);
-    outcome.generation = answer.Take();
-  }
-  try {
-    if (kept->asked.on_done) kept->asked.on_done(std::move(outcome));
-  } catch (...) {
-    // Nothing is left of the request that could fail.
+void Engine::FailAll(const std::exception_ptr& failure) {
+  for (const auto& [id, request] : std::exchange(requests_, {})) {
+    request->answer.End(FinishReason::kFailed);
+    request->Report(failure);
   }
 }
 
@@ -221,21 +232,23 @@ bool Engine::Step() {
   const auto start = Clock::now();
   last_step_ = {.n_steps = 1};
   in_step_ = true;
-  // Schedule.
-  const StepPlan plan = scheduler_->Plan(clock_());
-  for (const SequenceId id : plan.overdue) End(RequestOf(id), FinishReason::kDeadline);
-  for (const SequenceId id : std::exchange(empty_, {})) {
-    if (!requests_.contains(id)) continue;
-    RequestOf(id)->answer.End(FinishReason::kMaxTokens);
-    End(RequestOf(id), FinishReason::kMaxTokens);
+  try {
+    // Schedule.
+    const StepPlan plan = scheduler_->Plan(clock_());
+    for (const SequenceId id : plan.overdue) End(RequestOf(id), FinishReason::kDeadline);
+    for (const SequenceId id : std::exchange(empty_, {})) {
+      if (requests_.contains(id)) End(RequestOf(id), FinishReason::kMaxTokens);
+    }
+    // Forward, sample.
+    if (!plan.rows.empty()) Enqueue(plan);
+    // Commit. A step may stay on its way while the next one is prepared, unless there is none, or
+    // somebody wants its scores, which the next one would overwrite.
+    const bool is_last = plan.rows.empty() || on_their_way_.back().wants_logits;
+    while (on_their_way_.size() > (is_last ? 0 : n_ahead_)) TakeOldest();
+  } catch (...) {  // the device has failed, and memory with it: nothing is given back any more
+    FailAll(std::current_exception());
+    throw;
   }
-  // Forward, sample.
-  if (!plan.rows.empty()) Enqueue(plan);
-  // Commit. A step may stay on its way while the next one is prepared, unless there is none, or
-  // somebody wants its scores, which the next one would overwrite.
-  const bool is_last = plan.rows.empty() || on_their_way_.back().wants_logits;
-  while (on_their_way_.size() > (is_last ? 0 : n_ahead_)) TakeOldest();
-
   in_step_ = false;
   for (const SequenceId id : std::exchange(to_cancel_, {})) Cancel(id);
   last_step_.schedule_seconds =

@@ -102,7 +102,7 @@ class Engine {
   bool Cancel(SequenceId id);
 
   // Schedule, forward, sample, commit. False if there is nothing (left) to do. What a failing
-  // device throws comes through; the engine is of no use then.
+  // device throws comes through, when all requests were told of it; the engine is of no use then.
   bool Step();
 
   // Answers one request: Submit, and Step until it is done. Throws what it failed of.
@@ -142,6 +142,7 @@ class Engine {
                std::span<const float> logits);
   void End(const std::shared_ptr<Request>& request, FinishReason reason,
            std::exception_ptr failure = {});
+  void FailAll(const std::exception_ptr& failure);
 
   Backend& backend_;
   int64_t vocab_size_;
