@@ -19,6 +19,9 @@ class TimedBackend final : public Backend {
   Buffer Allocate(int64_t n_bytes, std::string_view what) override {
     return backend_->Allocate(n_bytes, what);
   }
+  Buffer AllocateHost(int64_t n_bytes, std::string_view what) override {
+    return backend_->AllocateHost(n_bytes, what);
+  }
   int64_t FreeBytes() const override { return backend_->FreeBytes(); }
   Weight PrepareMatrix(std::span<const Tensor> parts) override {
     return backend_->PrepareMatrix(parts);

@@ -103,7 +103,8 @@ struct StepShape {
 };
 
 // Operations take effect in the order of the calls; on a GPU a call returns before its work is
-// done, and only Download, TakeSampled and Synchronize wait. Tensors are in the backend's memory.
+// done, and only Download, TakeSampled and Synchronize wait. Tensors are in the backend's memory,
+// except for Copy's.
 // Activations have the backend's activation dtype, the residual stream and logits are f32, and all
 // sums are made in f32. The bits of a row depend on nothing else in the batch, if the backend was
 // made `deterministic`.
@@ -124,6 +125,9 @@ class Backend {
   // Not initialized. Throws InputError, which says what was asked for, what is free and what to do,
   // if there is not enough. `what` it is for: "KV cache".
   virtual Buffer Allocate(int64_t n_bytes, std::string_view what) = 0;
+  // Host memory from and to which Copy is asynchronous (page-locked, for a GPU). Not initialized.
+  // Throws InputError, as Allocate.
+  virtual Buffer AllocateHost(int64_t n_bytes, std::string_view what) = 0;
   // Bytes that Allocate can still give.
   virtual int64_t FreeBytes() const = 0;
   // A matrix for products and Embed. The tensors are on the host; unless the backend computes with
@@ -136,7 +140,9 @@ class Backend {
   // Waits for all that went before, then copies to the host.
   virtual void Download(const Tensor& from, void* to) = 0;
   virtual void Synchronize() = 0;
-  // to = from: of the same format and shape, both in the backend's memory, not overlapping.
+  // to = from: of the same format and shape, not overlapping; each in the backend's memory or, as
+  // its device() says, in that of AllocateHost, which the host may touch again after Synchronize
+  // (or after a later step's TakeSampled).
   virtual void Copy(const Tensor& from, MutableTensor to) = 0;
 
   // ---- A step ----

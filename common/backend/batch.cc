@@ -6,6 +6,15 @@
 
 namespace aios {
 
+void Batch::Clear() {
+  for (auto* numbers : {&tokens, &positions, &seq_offsets, &kv_lengths, &page_table, &logit_rows}) {
+    numbers->clear();
+  }
+  seq_offsets.push_back(0);
+  sampling.clear();
+  max_pages = 0;
+}
+
 void CheckBatch(const Batch& batch, const BatchLimits& limits, int64_t page_size, int64_t n_pages) {
   const auto n_tokens = static_cast<size_t>(batch.n_tokens());
   const auto n_seqs = static_cast<size_t>(batch.n_seqs());

@@ -53,6 +53,8 @@ struct Batch {
   // [n_logit_rows]: how each of them goes on; or empty: nothing is sampled.
   std::vector<SampleRow> sampling = {};
 
+  void Clear();  // keeps the memory
+
   int32_t n_tokens() const { return static_cast<int32_t>(tokens.size()); }
   int32_t n_seqs() const { return static_cast<int32_t>(kv_lengths.size()); }
   int32_t n_logit_rows() const { return static_cast<int32_t>(logit_rows.size()); }

@@ -61,6 +61,10 @@ class CpuBackend final : public Backend {
     return {data, n_bytes, std::free};
   }
 
+  Buffer AllocateHost(int64_t n_bytes, std::string_view what) override {
+    return Allocate(n_bytes, what);
+  }
+
   int64_t FreeBytes() const override { return AvailableMemory(); }
 
   // Kernels read every format that a file can have, wherever it lies: nothing is copied.

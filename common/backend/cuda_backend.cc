@@ -53,6 +53,11 @@ class CudaBackend final : public Backend {
     return {buffer.Release(), n_bytes, [](void* data) { cudaFree(data); }};
   }
 
+  Buffer AllocateHost(int64_t n_bytes, std::string_view what) override {
+    PinnedBuffer buffer(n_bytes, what);
+    return {buffer.Release(), n_bytes, [](void* data) { cudaFreeHost(data); }};
+  }
+
   int64_t FreeBytes() const override { return FreeGpuMemory(); }
 
   Weight PrepareMatrix(std::span<const Tensor> parts) override { return Prepare(parts, dtype_); }
@@ -73,9 +78,8 @@ class CudaBackend final : public Backend {
 
   void Copy(const Tensor& from, MutableTensor to) override {
     AIOS_CHECK(from.dtype() == to.dtype() && from.n_elements() == to.n_elements());
-    AIOS_CHECK(from.device() == Device::kCuda && to.device() == Device::kCuda);
     AIOS_CUDA_CHECK(cudaMemcpyAsync(to.mutable_data(), from.data(), from.n_bytes(),
-                                    cudaMemcpyDeviceToDevice, stream_.get()));
+                                    KindOf(from.device(), to.device()), stream_.get()));
   }
 
   // ---- A step ----
@@ -361,6 +365,13 @@ class CudaBackend final : public Backend {
     const Tensor& numbers = weight->parts().front();
     AIOS_CHECK(numbers.dtype() == DType::kF32 && numbers.device() == Device::kCuda);
     return static_cast<const float*>(numbers.data());
+  }
+
+  static cudaMemcpyKind KindOf(Device from, Device to) {
+    if (from == Device::kCpu) {
+      return to == Device::kCpu ? cudaMemcpyHostToHost : cudaMemcpyHostToDevice;
+    }
+    return to == Device::kCpu ? cudaMemcpyDeviceToHost : cudaMemcpyDeviceToDevice;
   }
 
   void CheckPages(const KvPages& kv) const {

@@ -1,6 +1,9 @@
 #include "common/device/memory.h"
 
+#include <string>
+
 #include "common/base/error.h"
+#include "common/base/memory.h"
 #include "common/device/gpu.h"
 #include "kernels/cuda/check.h"
 
@@ -21,10 +24,19 @@ DeviceBuffer::DeviceBuffer(int64_t n_bytes, std::string_view what) : n_bytes_(n_
   data_.reset(data);
 }
 
-PinnedBuffer::PinnedBuffer(int64_t n_bytes) : n_bytes_(n_bytes) {
+PinnedBuffer::PinnedBuffer(int64_t n_bytes, std::string_view what) : n_bytes_(n_bytes) {
   if (n_bytes == 0) return;
+  CheckFitsMemory(n_bytes, std::string(what));  // Linux would rather end programs than say no.
   void* data = nullptr;
-  AIOS_CUDA_CHECK(cudaMallocHost(&data, static_cast<size_t>(n_bytes)));
+  const cudaError_t error = cudaMallocHost(&data, static_cast<size_t>(n_bytes));
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // not sticky
+    throw InputError(
+        "the system gives no {:.2f} GB of page-locked memory ({}): ask for less, or raise its "
+        "limit (ulimit -l)",
+        static_cast<double>(n_bytes) * 1e-9, what);
+  }
+  AIOS_CUDA_CHECK(error);
   data_.reset(data);
 }
 

@@ -39,7 +39,8 @@ class DeviceBuffer {
 class PinnedBuffer {
  public:
   PinnedBuffer() = default;
-  explicit PinnedBuffer(int64_t n_bytes);
+  // Throws InputError, which says what was asked for, if the memory is not there. Not initialized.
+  explicit PinnedBuffer(int64_t n_bytes, std::string_view what = "copies to and from the GPU");
 
   void* data() const { return data_.get(); }
   int64_t n_bytes() const { return n_bytes_; }
@@ -47,6 +48,8 @@ class PinnedBuffer {
   T* As() const {
     return static_cast<T*>(data_.get());
   }
+  // Gives the memory away: the caller frees it, with cudaFreeHost.
+  void* Release() { return data_.release(); }
 
  private:
   struct Free {

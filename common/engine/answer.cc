@@ -64,7 +64,7 @@ Generation Answer::Take() {
   AIOS_CHECK(finished());
   result_.finish_reason = *finish_;
   result_.decode_seconds = SecondsSinceStart() - result_.first_token_seconds;
-  if (detokenizer_ != nullptr) {
+  if (detokenizer_ != nullptr && *finish_ != FinishReason::kFailed) {
     Show(stop_strings_.Feed(detokenizer_->Flush()));
     Show(stop_strings_.Finish());
   }

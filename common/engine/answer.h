@@ -31,13 +31,17 @@ class Answer {
   // logits [vocab_size]. REQUIRES: !finished().
   void Add(TokenId token, float margin, std::span<const float> logits = {});
 
+  // Ends it here, for a reason that is not in its tokens.
+  void End(FinishReason reason) { finish_ = reason; }
+
   // How many of the prompt's tokens were found in a prefix cache.
   void SetCached(int64_t n_tokens) { result_.n_cached = n_tokens; }
 
   bool finished() const { return finish_.has_value(); }
   int64_t n_tokens() const { return static_cast<int64_t>(result_.tokens.size()); }
 
-  // The whole. REQUIRES: finished(). Once.
+  // The whole. REQUIRES: finished(). Once; or again with kFailed, if on_text threw. A failed answer
+  // shows nothing more.
   Generation Take();
 
  private:

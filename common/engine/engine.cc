@@ -1,8 +1,8 @@
 #include "common/engine/engine.h"
 
 #include <algorithm>
-#include <numeric>
-#include <vector>
+#include <bit>
+#include <chrono>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
@@ -11,65 +11,22 @@
 namespace aios {
 namespace {
 
-// A sequence's pages, given back however its answer ends. If it ends with scores that are no
-// numbers, what was computed beside them may be none either, and must not be found again.
-class OpenTable {
- public:
-  OpenTable(KvCache& cache, std::span<const TokenId> prompt)
-      : cache_(cache), table_(cache.Open(prompt)) {}
-  OpenTable(const OpenTable&) = delete;
-  OpenTable& operator=(const OpenTable&) = delete;
-  ~OpenTable() {
-    cache_.Close(table_);
-    if (damaged_) cache_.ForgetUnused();
-  }
+using Clock = std::chrono::steady_clock;
 
-  void SetDamaged() { damaged_ = true; }
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
-  PageTable* operator->() { return &table_; }
-  PageTable& operator*() { return table_; }
+std::function<double()> SteadyClock() {
+  return [start = Clock::now()] { return SecondsSince(start); };
+}
 
- private:
-  KvCache& cache_;
-  PageTable table_;
-  bool damaged_ = false;
-};
-
-// Steps that sample, and were given to the backend: all are taken in the end, however that comes.
-class Steps {
- public:
-  explicit Steps(Backend& backend) : backend_(backend) {}
-  Steps(const Steps&) = delete;
-  Steps& operator=(const Steps&) = delete;
-  ~Steps() {
-    try {
-      while (n_taken_ < n_given_) Take();
-    } catch (...) {
-      // The device has failed: whoever uses it next is told.
-    }
-  }
-
-  void Given() { ++n_given_; }
-  int64_t n_given() const { return n_given_; }
-  int64_t n_untaken() const { return n_given_ - n_taken_; }
-
-  Sampled Take() {
-    Sampled sampled;
-    backend_.TakeSampled({&sampled, 1});
-    ++n_taken_;
-    return sampled;
-  }
-
- private:
-  Backend& backend_;
-  int64_t n_given_ = 0;
-  int64_t n_taken_ = 0;
-};
-
-BatchLimits LimitsFor(int64_t context, int64_t page_size, int64_t prefill_chunk) {
-  return {.n_tokens = static_cast<int32_t>(std::min(context, prefill_chunk)),
-          .n_seqs = 1,
-          .n_logit_rows = 1,
+BatchLimits LimitsFor(int64_t context, int64_t page_size, const SchedulerOptions& options) {
+  AIOS_CHECK(options.max_seqs >= 1 && options.max_step_tokens >= options.max_seqs);
+  return {.n_tokens =
+              static_cast<int32_t>(std::min(options.max_step_tokens, options.max_seqs * context)),
+          .n_seqs = static_cast<int32_t>(options.max_seqs),
+          .n_logit_rows = static_cast<int32_t>(options.max_seqs),
           .max_pages = static_cast<int32_t>(PagesFor(context, page_size))};
 }
 
@@ -80,103 +37,340 @@ KvPlan PlanFor(const Backend& backend, const Model& model, const EngineOptions& 
   const int64_t page_size = PageSizeOf(model.config(), options.kv);
   const int64_t n_bytes =
       Transformer::BytesFor(backend, model.config(), model.weights(),
-                            LimitsFor(context, page_size, options.prefill_chunk), page_size);
+                            LimitsFor(context, page_size, options.scheduler), page_size);
   return PlanKv(backend, model.config(), options.kv, backend.FreeBytes() - n_bytes);
 }
 
 }  // namespace
 
+StepStats& StepStats::operator+=(const StepStats& other) {
+  n_steps += other.n_steps;
+  n_rows += other.n_rows;
+  n_seqs += other.n_seqs;
+  schedule_seconds += other.schedule_seconds;
+  forward_seconds += other.forward_seconds;
+  wait_seconds += other.wait_seconds;
+  return *this;
+}
+
+struct Engine::Request {
+  Request(EngineRequest request)
+      : asked(std::move(request)),
+        tokens(asked.generation.prompt_ids),
+        answer(asked.generation, asked.tokenizer, asked.on_text) {}
+
+  EngineRequest asked;
+  std::vector<TokenId> tokens;  // prompt and answer, as far as the host knows them
+  Answer answer;
+  // The next token, if a step on its way samples it: by this row of step `ahead_step`.
+  int32_t ahead_row = -1;
+  int64_t ahead_step = -1;
+  // A step on its way computes the next token's keys and values, whichever token that is.
+  bool is_ahead = false;
+  bool is_done = false;
+
+  // Tells who asked. REQUIRES: the answer has ended.
+  void Report(std::exception_ptr failure) {
+    is_done = true;
+    Outcome outcome = {.generation = {}, .failure = std::move(failure)};
+    try {
+      outcome.generation = answer.Take();
+    } catch (...) {  // who listens to the rest of the text
+      outcome.failure = std::current_exception();
+      answer.End(FinishReason::kFailed);
+      outcome.generation = answer.Take();
+    }
+    try {
+      if (asked.on_done) asked.on_done(std::move(outcome));
+    } catch (...) {
+      // Nothing is left of the request that could fail.
+    }
+  }
+};
+
+struct Engine::StepOnItsWay {
+  std::vector<std::shared_ptr<Request>> samples;  // [n_logit_rows]: whose tokens it samples
+  bool wants_logits = false;
+};
+
 Engine::Engine(Backend& backend, const Model& model, const EngineOptions& options)
     : backend_(backend),
+      vocab_size_(model.config().vocab_size),
       plan_(PlanFor(backend, model, options)),
-      limits_(LimitsFor(plan_.context, plan_.page_size, options.prefill_chunk)),
+      limits_(LimitsFor(plan_.context, plan_.page_size, options.scheduler)),
       transformer_(backend, model.config(), model.weights(), limits_, plan_.page_size),
       cache_(backend, model.config(),
              {.page_size = plan_.page_size,
               .n_pages = plan_.n_pages,
-              .share_prefixes = options.share_prefixes}) {}
+              .share_prefixes = options.share_prefixes}),
+      clock_(options.clock ? options.clock : SteadyClock()),
+      n_ahead_(options.overlap.value_or(backend.device() != Device::kCpu) ? 1 : 0) {
+  const auto tokens_of = [this](SequenceId id) { return std::span(RequestOf(id)->tokens); };
+  memory_ = options.make_memory
+                ? options.make_memory(backend, cache_, options.swap_bytes, tokens_of)
+                : std::make_unique<KvMemory>(backend, cache_, options.swap_bytes, tokens_of);
+  SchedulerOptions scheduler_options = options.scheduler;
+  scheduler_options.max_step_tokens = limits_.n_tokens;
+  scheduler_ = std::make_unique<Scheduler>(scheduler_options, *memory_);
+}
+
+// What a step on its way still writes must not be freed under it, nor its choices be taken for
+// another's.
+Engine::~Engine() {
+  try {
+    while (!on_their_way_.empty()) {
+      std::vector<Sampled> sampled(on_their_way_.front().samples.size());
+      on_their_way_.pop_front();
+      if (!sampled.empty()) backend_.TakeSampled(sampled);
+    }
+  } catch (...) {
+    // The device has failed: whoever uses it next is told.
+  }
+}
+
+// ---- Requests -----------------------------------------------------------------------------------
+
+void Engine::CheckRequest(const EngineRequest& request) const {
+  const GenerationRequest& asked = request.generation;
+  aios::CheckRequest(asked);
+  if (asked.prompt_ids.empty()) throw InputError("a prompt of no tokens cannot be continued");
+  for (const TokenId token : asked.prompt_ids) {
+    if (token < 0 || token >= vocab_size_) {
+      throw InputError("the prompt has token {}, and the model has tokens 0 to {}", token,
+                       vocab_size_ - 1);
+    }
+  }
+  if (asked.max_new_tokens < 0) {
+    throw InputError("an answer of {} tokens cannot be given", asked.max_new_tokens);
+  }
+  if (!(request.timeout >= 0)) throw InputError("a timeout of {} s is none", request.timeout);
+  const auto n_prompt = static_cast<int64_t>(asked.prompt_ids.size());
+  const int64_t context = std::min(asked.max_context, plan_.context);
+  if (n_prompt >= context) {
+    throw Refused(
+        Refused::Why::kTooLong,
+        "a prompt of {} tokens does not fit a context of {}, which must hold an answer too",
+        n_prompt, context);
+  }
+}
+
+void Engine::Submit(EngineRequest request) {
+  CheckRequest(request);
+  const SequenceId id = request.id;
+  if (requests_.contains(id)) {
+    throw Refused(Refused::Why::kDuplicate, "request {}: one of this number is not done yet", id);
+  }
+  GenerationRequest& asked = request.generation;
+  asked.max_context = std::min(asked.max_context, plan_.context);
+  const auto n_prompt = static_cast<int64_t>(asked.prompt_ids.size());
+  const int64_t n_new = std::min<int64_t>(asked.max_new_tokens, asked.max_context - n_prompt);
+  const double now = clock_();
+  const auto made = std::make_shared<Request>(std::move(request));
+  if (n_new > 0) {
+    scheduler_->Submit({.id = id,
+                        .user = made->asked.user,
+                        .priority = made->asked.priority,
+                        .n_prompt = n_prompt,
+                        .max_new_tokens = n_new,
+                        .deadline = now + made->asked.timeout},
+                       now);
+  } else {
+    empty_.push_back(id);
+  }
+  requests_.emplace(id, made);
+}
+
+bool Engine::Cancel(SequenceId id) {
+  const auto at = requests_.find(id);
+  if (at == requests_.end()) return false;
+  if (in_step_) {
+    to_cancel_.push_back(id);
+  } else {
+    End(at->second, FinishReason::kCancelled);
+  }
+  return true;
+}
+
+// Its answer is complete, or is not to be.
+void Engine::End(const std::shared_ptr<Request>& request, FinishReason reason,
+                 std::exception_ptr failure) {
+  const std::shared_ptr<Request> kept = request;  // beyond requests_
+  const SequenceId id = kept->asked.id;
+  if (kept->answer.finished()) {
+    scheduler_->Finish(id, clock_());
+  } else {
+    kept->answer.End(reason);
+    scheduler_->Abort(id, clock_());
+  }
+  requests_.erase(id);
+  kept->Report(std::move(failure));
+}
+
+void Engine::FailAll(const std::exception_ptr& failure) {
+  for (const auto& [id, request] : std::exchange(requests_, {})) {
+    request->answer.End(FinishReason::kFailed);
+    request->Report(failure);
+  }
+}
 
 Generation Engine::Generate(const GenerationRequest& request, const Tokenizer* tokenizer,
                             const std::function<void(std::string_view)>& on_text) {
-  const std::vector<TokenId>& prompt = request.prompt_ids;
-  AIOS_CHECK(!prompt.empty());
-  const auto n_prompt = static_cast<int64_t>(prompt.size());
-  GenerationRequest bounded = request;
-  bounded.max_context = std::min(request.max_context, plan_.context);
-  if (n_prompt >= bounded.max_context) {
-    throw InputError(
-        "a prompt of {} tokens does not fit a context of {}, which must hold an answer too",
-        n_prompt, bounded.max_context);
-  }
-  Answer answer(bounded, tokenizer, on_text);
-  OpenTable table(cache_, prompt);
-  answer.SetCached(table->n_tokens());
-  Steps steps(backend_);
-  const auto sampling = [&] {
-    return SampleRow{.params = request.sampling, .step = static_cast<uint64_t>(steps.n_given())};
-  };
+  std::optional<Outcome> outcome;
+  Submit({.id = std::numeric_limits<SequenceId>::max(),
+          .generation = request,
+          .tokenizer = tokenizer,
+          .on_text = on_text,
+          .on_done = [&](Outcome done) { outcome = std::move(done); }});
+  while (!outcome.has_value()) Step();
+  if (outcome->failure) std::rethrow_exception(outcome->failure);
+  return std::move(outcome->generation);
+}
 
-  // Prefill: what of the prompt the cache does not have.
-  while (table->n_tokens() < n_prompt) {
-    const auto rest = std::span(prompt).subspan(table->n_tokens());
-    const auto chunk = rest.first(std::min<size_t>(rest.size(), limits_.n_tokens));
-    const bool is_last = chunk.size() == rest.size();
-    Step(*table, chunk, is_last ? std::optional(sampling()) : std::nullopt);
-    if (is_last) steps.Given();
-    Commit(*table, chunk);
-  }
+// ---- Steps --------------------------------------------------------------------------------------
 
-  // Decode. A GPU is given a step before the host knows what the step before has chosen, so that
-  // it need not wait for the host to find out whether the answer goes on. If it does not, a step
-  // was for nothing.
-  const bool run_ahead = backend_.device() != Device::kCpu && request.top_logits == 0;
-  constexpr TokenId kChosenByLastStep = -1;
-  const auto decode = [&](TokenId token) {
-    Step(*table, {&token, 1}, sampling());
-    steps.Given();
-  };
+bool Engine::Step() {
+  const auto start = Clock::now();
+  last_step_ = {.n_steps = 1};
+  in_step_ = true;
+  try {
+    // Schedule.
+    const StepPlan plan = scheduler_->Plan(clock_());
+    for (const SequenceId id : plan.overdue) End(RequestOf(id), FinishReason::kDeadline);
+    for (const SequenceId id : std::exchange(empty_, {})) {
+      if (requests_.contains(id)) End(RequestOf(id), FinishReason::kMaxTokens);
+    }
+    // Forward, sample.
+    if (!plan.rows.empty()) Enqueue(plan);
+    // Commit. A step may stay on its way while the next one is prepared, unless there is none, or
+    // somebody wants its scores, which the next one would overwrite.
+    const bool is_last = plan.rows.empty() || on_their_way_.back().wants_logits;
+    while (on_their_way_.size() > (is_last ? 0 : n_ahead_)) TakeOldest();
+  } catch (...) {  // the device has failed, and memory with it: nothing is given back any more
+    FailAll(std::current_exception());
+    throw;
+  }
+  in_step_ = false;
+  for (const SequenceId id : std::exchange(to_cancel_, {})) Cancel(id);
+  last_step_.schedule_seconds =
+      SecondsSince(start) - last_step_.forward_seconds - last_step_.wait_seconds;
+  all_steps_ += last_step_;
+  return !requests_.empty() || !on_their_way_.empty();
+}
+
+void Engine::Enqueue(const StepPlan& plan) {
+  StepOnItsWay step;
+  batch_.Clear();
+  batch_.max_pages = MaxPagesOf(plan);
+  for (const ScheduledRows& rows : plan.rows) AddRows(rows, step);
+  const auto start = Clock::now();
+  logits_ = transformer_.Forward(batch_, cache_.layers());
+  last_step_.forward_seconds = SecondsSince(start);
+  last_step_.n_rows = batch_.n_tokens();
+  last_step_.n_seqs = batch_.n_seqs();
+  if (!step.samples.empty()) ++n_sampling_steps_;
+  on_their_way_.push_back(std::move(step));
+
+  // What is known now; a token that only the device knows is committed when it is delivered.
+  for (const ScheduledRows& rows : plan.rows) {
+    Request& request = *RequestOf(rows.sequence->request.id);
+    const auto n_known = static_cast<int64_t>(request.tokens.size());
+    const int64_t end = std::min(rows.begin + rows.n_rows, n_known);
+    Commit(request, std::span(request.tokens).subspan(rows.begin, end - rows.begin));
+    request.is_ahead = rows.begin + rows.n_rows > n_known;
+  }
+}
+
+// The step's table of pages is as wide as its longest sequence needs, in few different widths: so a
+// long context is not copied at every step, and steps of like size have the same launches.
+int32_t Engine::MaxPagesOf(const StepPlan& plan) const {
+  size_t n_pages = 8;
+  for (const ScheduledRows& rows : plan.rows) {
+    n_pages = std::max(n_pages, memory_->Find(rows.sequence->request.id)->pages().size());
+  }
+  return static_cast<int32_t>(
+      std::min<uint64_t>(std::bit_ceil(n_pages), static_cast<uint64_t>(limits_.max_pages)));
+}
+
+// Puts a sequence's tokens into the batch.
+void Engine::AddRows(const ScheduledRows& rows, StepOnItsWay& step) {
+  const std::shared_ptr<Request>& request = RequestOf(rows.sequence->request.id);
+  const auto n_known = static_cast<int64_t>(request->tokens.size());
+  const int64_t end = rows.begin + rows.n_rows;
+  const std::span<const PageId> pages = memory_->Find(request->asked.id)->pages();
+  AIOS_CHECK(end <= n_known + 1, "token {} of {}", end - 1, n_known);
+  for (int64_t position = rows.begin; position < end; ++position) {
+    batch_.positions.push_back(static_cast<int32_t>(position));
+    if (position < n_known) {
+      batch_.tokens.push_back(request->tokens[position]);
+    } else {  // the step before samples it
+      AIOS_CHECK_EQ(request->ahead_step, n_sampling_steps_ - 1);
+      batch_.tokens.push_back(-1 - request->ahead_row);
+    }
+  }
+  batch_.seq_offsets.push_back(batch_.n_tokens());
+  batch_.kv_lengths.push_back(static_cast<int32_t>(end));
+  batch_.page_table.insert(batch_.page_table.end(), pages.begin(), pages.end());
+  batch_.page_table.resize(batch_.kv_lengths.size() * batch_.max_pages);
+  if (!rows.samples) return;
+
+  const auto n_before = static_cast<uint64_t>(end) - request->asked.generation.prompt_ids.size();
+  request->ahead_row = batch_.n_logit_rows();
+  request->ahead_step = n_sampling_steps_;
+  batch_.logit_rows.push_back(batch_.n_tokens() - 1);
+  batch_.sampling.push_back({.params = request->asked.generation.sampling, .step = n_before});
+  step.samples.push_back(request);
+  step.wants_logits |= request->asked.generation.top_logits > 0;
+}
+
+// Waits for the step that was given first, and hands out what it sampled.
+void Engine::TakeOldest() {
+  const StepOnItsWay step = std::move(on_their_way_.front());
+  on_their_way_.pop_front();
+  if (step.samples.empty()) return;
+  const auto start = Clock::now();
+  sampled_.resize(step.samples.size());
+  backend_.TakeSampled(sampled_);
   std::vector<float> logits;
-  while (true) {
-    const bool may_go_on = steps.n_given() < request.max_new_tokens &&
-                           n_prompt + steps.n_given() < bounded.max_context;
-    if (run_ahead && may_go_on) decode(kChosenByLastStep);
-    const Sampled sampled = steps.Take();
-    if (sampled.token == Sampled::kNoToken) {
-      table.SetDamaged();
-      throw InputError("a score of the model is not a finite number: its weights are damaged");
-    }
-    if (request.top_logits > 0) {
-      logits.resize(logits_.n_elements());
-      backend_.Download(logits_, logits.data());
-    }
-    answer.Add(sampled.token, sampled.margin, logits);
-    if (answer.finished()) return answer.Take();
-    if (steps.n_untaken() == 0) decode(sampled.token);
-    Commit(*table, {&sampled.token, 1});
+  if (step.wants_logits) {  // then it was the last
+    logits.resize(logits_.n_elements());
+    backend_.Download(logits_, logits.data());
+  }
+  last_step_.wait_seconds += SecondsSince(start);
+  for (size_t i = 0; i < step.samples.size(); ++i) {
+    if (step.samples[i]->is_done) continue;  // a row was for nothing
+    const auto row = step.wants_logits
+                         ? std::span<const float>(logits).subspan(i * vocab_size_, vocab_size_)
+                         : std::span<const float>();
+    Deliver(step.samples[i], sampled_[i], row);
   }
 }
 
-void Engine::Step(PageTable& table, std::span<const TokenId> tokens,
-                  std::optional<SampleRow> sampling) {
-  const auto n = static_cast<int32_t>(tokens.size());
-  const auto begin = static_cast<int32_t>(table.n_tokens());
-  AIOS_CHECK(cache_.Reserve(table, n), "the plan has pages for a whole context");
-  Batch batch = {.tokens = {tokens.begin(), tokens.end()},
-                 .positions = std::vector<int32_t>(n),
-                 .seq_offsets = {0, n},
-                 .kv_lengths = {begin + n},
-                 .page_table = {table.pages().begin(), table.pages().end()},
-                 .max_pages = limits_.max_pages};
-  std::iota(batch.positions.begin(), batch.positions.end(), begin);
-  batch.page_table.resize(limits_.max_pages);
-  if (sampling.has_value()) {
-    batch.logit_rows = {n - 1};
-    batch.sampling = {*sampling};
+void Engine::Deliver(const std::shared_ptr<Request>& request, const Sampled& sampled,
+                     std::span<const float> logits) {
+  if (sampled.token == Sampled::kNoToken) {
+    End(request, FinishReason::kFailed,
+        std::make_exception_ptr(
+            InputError("a score of the model is not a finite number: its weights are damaged")));
+    // What was computed for it may be no numbers either, and must not be found again.
+    cache_.ForgetUnused();
+    return;
   }
-  logits_ = transformer_.Forward(batch, cache_.layers());
+  request->tokens.push_back(sampled.token);
+  try {
+    if (request->answer.n_tokens() == 0) {
+      request->answer.SetCached(scheduler_->Find(request->asked.id)->n_cached);
+    }
+    if (request->asked.on_token) request->asked.on_token(sampled.token);
+    request->answer.Add(sampled.token, sampled.margin, logits);
+  } catch (...) {  // who listens
+    return End(request, FinishReason::kFailed, std::current_exception());
+  }
+  if (request->answer.finished()) return End(request, FinishReason::kMaxTokens);
+  if (std::exchange(request->is_ahead, false)) Commit(*request, {&request->tokens.back(), 1});
 }
 
-void Engine::Commit(PageTable& table, std::span<const TokenId> tokens) {
+void Engine::Commit(Request& request, std::span<const TokenId> tokens) {
+  PageTable& table = *memory_->Find(request.asked.id);
   cache_.Commit(table, tokens);
   if (watch_) watch_(table);
 }

@@ -18,6 +18,12 @@ std::string_view Name(FinishReason reason) {
       return "context_full";
     case FinishReason::kInterrupted:
       return "interrupted";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kFailed:
+      return "failed";
   }
   return "";
 }

@@ -41,7 +41,10 @@ enum class FinishReason : uint8_t {
   kStopString,
   kMaxTokens,
   kContextFull,
-  kInterrupted
+  kInterrupted,
+  kCancelled,
+  kDeadline,
+  kFailed,
 };
 std::string_view Name(FinishReason reason);  // "end_token"
 

@@ -161,6 +161,26 @@ void KvCache::CopyPage(PageId from, PageId to) {
   }
 }
 
+void KvCache::CopyOut(PageId page, std::byte* to) {
+  for (const KvPages& layer : storage_.layers()) {
+    for (const MutableTensor& pages : {layer.k, layer.v}) {
+      const Tensor from = PageOf(pages, page);
+      backend_.Copy(from, MutableTensor(to, from.dtype(), from.shape(), Device::kCpu));
+      to += from.n_bytes();
+    }
+  }
+}
+
+void KvCache::CopyIn(const std::byte* from, PageId page) {
+  for (const KvPages& layer : storage_.layers()) {
+    for (const MutableTensor& pages : {layer.k, layer.v}) {
+      const MutableTensor to = PageOf(pages, page);
+      backend_.Copy(Tensor(from, to.dtype(), to.shape(), Device::kCpu), to);
+      from += to.n_bytes();
+    }
+  }
+}
+
 void KvCache::Poison(PageId page) {
   const Tensor& nans = poison_.parts().front();
   for (const KvPages& layer : storage_.layers()) {

@@ -9,6 +9,7 @@
 // instead of pages, and no other code.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -74,6 +75,11 @@ class KvCache {
   PageTable Fork(const PageTable& table);
   // Gives the pages back. The table is empty afterwards.
   void Close(PageTable& table);
+
+  // Enqueues the copy of a page, in all layers, to bytes_per_page() of host memory
+  // (Backend::AllocateHost), and the way back: SwapSpace's part.
+  void CopyOut(PageId page, std::byte* to);
+  void CopyIn(const std::byte* from, PageId page);
 
   // Gives back all pages that only the prefix cache refers to: what is in them is not to be found
   // again.

@@ -48,10 +48,10 @@ void Time(Engine& engine, const GenerationRequest& request, Layout& layout,
 }  // namespace
 
 std::vector<Output> CompareLayouts(Lesson& lesson, const Flags& flags, Engine& paged,
-                                   const std::vector<Sequence>& sequences) {
+                                   const std::vector<SequenceSize>& sequences) {
   const auto token_bytes = static_cast<double>(paged.cache().bytes_per_token());
   std::array<Layout, 2> layouts = {{{.name = "contiguous"}, {.name = "paged"}}};
-  for (const Sequence& sequence : sequences) {
+  for (const SequenceSize& sequence : sequences) {
     layouts[0].reserved += static_cast<double>(paged.context()) * token_bytes;
     layouts[1].reserved += static_cast<double>(sequence.n_pages * paged.cache().bytes_per_page());
     for (Layout& layout : layouts) {

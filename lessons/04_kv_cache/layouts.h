@@ -11,7 +11,7 @@
 namespace aios::lessons {
 
 // A sequence when its answer was complete.
-struct Sequence {
+struct SequenceSize {
   int64_t n_tokens = 0;  // whose keys and values were kept
   int64_t n_pages = 0;
 };
@@ -20,6 +20,6 @@ struct Sequence {
 // adds what was measured to the report's figures. Contiguous is one page as large as a sequence:
 // the same code. Returns what they answered.
 std::vector<Output> CompareLayouts(Lesson& lesson, const Flags& flags, Engine& paged,
-                                   const std::vector<Sequence>& sequences);
+                                   const std::vector<SequenceSize>& sequences);
 
 }  // namespace aios::lessons

@@ -99,7 +99,7 @@ int RunLesson(int argc, char** argv) {
 
   // After: keys and values stay.
   WarmUp(engine, lesson);
-  std::vector<Sequence> sequences;
+  std::vector<SequenceSize> sequences;
   std::string maps;  // of the sequence at hand
   engine.Watch([&](const PageTable& table) {
     sequences.back() = {table.n_tokens(), static_cast<int64_t>(table.pages().size())};

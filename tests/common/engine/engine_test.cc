@@ -112,7 +112,7 @@ TEST_P(EngineExactTest, GivesTheGoldenTokensWhateverThePagesAndChunks) {
     for (const int64_t chunk : {1, 3, 7, 2048}) {
       SCOPED_TRACE(fmt::format("page_size {}, prefill_chunk {}", page_size, chunk));
       const EngineOptions options = {.kv = {.page_size = page_size, .context = 128},
-                                     .prefill_chunk = chunk};
+                                     .scheduler = {.max_seqs = 1, .prefill_chunk = chunk}};
       GenerationRequest request = Request(prompt_);
       const auto answer = [&](Engine& engine, int64_t n_cached) {
         request.top_logits = 0;  // a GPU runs ahead
