@@ -7,10 +7,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <limits>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -27,6 +23,7 @@
 #include "common/engine/generate.h"
 #include "common/engine/recompute.h"
 #include "common/model/model.h"
+#include "tests/common/engine/damaged_checkpoint.h"
 
 namespace aios {
 namespace {
@@ -272,31 +269,12 @@ INSTANTIATE_TEST_SUITE_P(AllLanes, EngineTest,
 
 class EngineDamagedTest : public EngineTest {};
 
-// A copy of the checkpoint, where the embedding of `token` is NaN.
-std::string Damaged(const std::string& folder, TokenId token) {
-  std::string file = ReadTextFile(folder + "/model.safetensors");
-  uint64_t header_size = 0;
-  std::memcpy(&header_size, file.data(), sizeof(header_size));
-  const Json embedding =
-      ParseJson(file.substr(8, header_size), folder)["model.embed_tokens.weight"];
-  const size_t row_size = embedding["shape"][1].get<size_t>();
-  const std::vector<float> row(row_size, std::numeric_limits<float>::quiet_NaN());
-  std::memcpy(file.data() + 8 + header_size + embedding["data_offsets"][0].get<size_t>() +
-                  token * row_size * sizeof(float),
-              row.data(), row_size * sizeof(float));
-  const std::filesystem::path damaged = std::filesystem::path(testing::TempDir()) / "damaged";
-  std::filesystem::create_directories(damaged);
-  std::ofstream(damaged / "model.safetensors", std::ios::binary) << file;
-  std::ofstream(damaged / "config.json") << ReadTextFile(folder + "/config.json");
-  return damaged.string();
-}
-
 TEST_P(EngineDamagedTest, RefusesScoresThatAreNoNumbersAndGoesOn) {
   TokenId damaged = 3;
   while (std::ranges::count(prompt_, damaged) + std::ranges::count(greedy_, damaged) > 0) {
     ++damaged;
   }
-  model_ = std::make_unique<Model>(Model::Load(Damaged(folder_, damaged)));
+  model_ = std::make_unique<Model>(Model::Load(DamagedCheckpoint(folder_, damaged)));
   const auto engine = MakeEngine({.kv = {.page_size = 16}});
   Tokens prompt = prompt_;
   prompt[17] = damaged;
