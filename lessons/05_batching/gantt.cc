@@ -7,8 +7,6 @@
 #include <cmath>
 #include <string_view>
 
-#include "common/base/utf8.h"
-
 namespace aios::lessons {
 namespace {
 
@@ -25,9 +23,7 @@ constexpr std::array<Look, 4> kLooks = {{
     {SequenceState::kPreempted, 'x', "#c23b3b", "preempted"},
 }};
 
-const Look& LookOf(SequenceState state) {
-  return *std::ranges::find(kLooks, state, &Look::state);
-}
+const Look& LookOf(SequenceState state) { return *std::ranges::find(kLooks, state, &Look::state); }
 
 // What the request did for most of the time from begin to end; ' ' if it was not there for half of
 // it.
@@ -49,7 +45,7 @@ std::vector<std::string> Labels(const Timeline& timeline) {
   std::vector<std::string> labels;
   size_t widest = 0;
   for (const RequestLine& line : timeline.requests) {
-    const std::string user = Escaped(line.user).substr(0, 12);
+    const std::string user = ShortName(line.user);
     labels.push_back(fmt::format("{}{}{:>2}", user, user.empty() ? "" : " ", line.id));
     widest = std::max(widest, labels.back().size());
   }
@@ -70,9 +66,14 @@ std::string XmlEscaped(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
     switch (c) {
-      case '<': escaped += "&lt;"; break;
-      case '&': escaped += "&amp;"; break;
-      default: escaped += c;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '&':
+        escaped += "&amp;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;
@@ -126,8 +127,8 @@ class SvgChart {
     Text(20, 28, "Who ran when", "start", 15);
     double x = 220;
     for (const Look& look : kLooks) {
-      svg_ += fmt::format(
-          "<rect x=\"{:.0f}\" y=\"18\" width=\"14\" height=\"10\" fill=\"{}\"/>\n", x, look.colour);
+      svg_ += fmt::format("<rect x=\"{:.0f}\" y=\"18\" width=\"14\" height=\"10\" fill=\"{}\"/>\n",
+                          x, look.colour);
       Text(x + 20, 28, look.name);
       x += 110;
     }
@@ -141,8 +142,8 @@ class SvgChart {
          "end", 12.5, "#5b6676");
     y += kHead;
     for (const RequestLine& line : timeline.requests) {
-      Text(kLeft - 8, y + 8, fmt::format("{} {}", Escaped(line.user).substr(0, 12), line.id), "end",
-           9, "#5b6676");
+      Text(kLeft - 8, y + 8, fmt::format("{} {}", ShortName(line.user), line.id), "end", 9,
+           "#5b6676");
       for (const Span& span : line.spans) {
         svg_ += fmt::format(
             "<rect x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{:.0f}\" fill=\"{}\"/>\n",
@@ -195,8 +196,6 @@ std::string GanttText(const Timeline& timeline, double seconds, int width) {
   return text;
 }
 
-std::string GanttSvg(const std::vector<Timeline>& timelines) {
-  return SvgChart(timelines).Take();
-}
+std::string GanttSvg(const std::vector<Timeline>& timelines) { return SvgChart(timelines).Take(); }
 
 }  // namespace aios::lessons

@@ -1,7 +1,11 @@
 #include "lessons/05_batching/timeline.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
+
+#include "common/base/error.h"
+#include "common/base/utf8.h"
 
 namespace aios::lessons {
 
@@ -15,6 +19,17 @@ int64_t Timeline::n_preemptions() const {
   int64_t n = 0;
   for (const RequestLine& line : requests) n += line.n_preemptions;
   return n;
+}
+
+double Timeline::PrefillSeconds() const {
+  double covered = 0;
+  double until = 0;
+  for (const RequestLine& line : requests) {  // by arrival
+    if (line.token_times.empty()) continue;
+    covered += std::max(0.0, line.token_times.front() - std::max(until, line.arrival));
+    until = std::max(until, line.token_times.front());
+  }
+  return covered;
 }
 
 std::vector<double> Timeline::Ttfts() const {
@@ -53,11 +68,23 @@ int64_t Timeline::MaxPages() const {
   return most;
 }
 
-Recorder::Recorder(std::string mode, double patience) : patience_(patience) {
+std::string ShortName(const std::string& user) {
+  constexpr size_t kLongest = 12;
+  const std::string name = Escaped(user);
+  size_t end = 0;
+  for (size_t n = 0; n < kLongest && end < name.size(); ++n) {
+    end += DecodeUtf8(std::string_view(name).substr(end)).length;
+  }
+  return name.substr(0, end);
+}
+
+Recorder::Recorder(std::string mode, double start, double patience)
+    : start_(start), patience_(patience) {
   timeline_.mode = std::move(mode);
 }
 
 void Recorder::Arrived(const SequenceRequest& request, double arrival) {
+  arrival -= start_;
   lines_[request.id] = timeline_.requests.size();
   timeline_.requests.push_back({.id = request.id,
                                 .user = request.user,
@@ -84,6 +111,7 @@ void Recorder::Event(const SchedulerEvent& event) {
   const auto found = lines_.find(id);
   if (found == lines_.end()) return;  // not of this workload
   RequestLine& line = timeline_.requests[found->second];
+  const double now = event.time - start_;
   switch (event.kind) {
     case SchedulerEvent::Kind::kSubmitted:
       return;
@@ -94,11 +122,11 @@ void Recorder::Event(const SchedulerEvent& event) {
       std::erase(waiting_, id);
       for (const SequenceId other : waiting_) {
         const RequestLine& passed = timeline_.requests[lines_.at(other)];
-        if (lines_.at(other) < found->second && event.time - passed.arrival > patience_) {
+        if (lines_.at(other) < found->second && now - passed.arrival > patience_) {
           ++timeline_.n_passed_over;
         }
       }
-      return Enter(line, event.sequence.state, event.time);
+      return Enter(line, event.sequence.state, now);
     case SchedulerEvent::Kind::kComputed:
       if (line.spans.back().state == SequenceState::kPrefilling &&
           event.sequence.state == SequenceState::kRunning) {
@@ -112,19 +140,22 @@ void Recorder::Event(const SchedulerEvent& event) {
       ++line.n_preemptions;
       std::erase(prefilled_, id);
       if (!event.sequence.has_all()) waiting_.push_back(id);
-      return Enter(line, event.sequence.state, event.time);
+      return Enter(line, event.sequence.state, now);
     case SchedulerEvent::Kind::kFinished:
     case SchedulerEvent::Kind::kAborted:
-      return Leave(id, event.time);
+      return Leave(id, now);
   }
 }
 
 void Recorder::Token(SequenceId id, double now) {
   const auto found = lines_.find(id);
-  if (found != lines_.end()) timeline_.requests[found->second].token_times.push_back(now);
+  if (found == lines_.end()) return;
+  timeline_.requests[found->second].token_times.push_back(now - start_);
 }
 
-void Recorder::Step(const StepLine& step) {
+void Recorder::Step(StepLine step) {
+  step.begin -= start_;
+  step.end -= start_;
   timeline_.steps.push_back(step);
   for (const SequenceId id : std::exchange(prefilled_, {})) {
     Enter(timeline_.requests[lines_.at(id)], SequenceState::kRunning, step.end);
@@ -132,7 +163,7 @@ void Recorder::Step(const StepLine& step) {
 }
 
 Timeline Recorder::Take(double now) {
-  timeline_.seconds = now;
+  timeline_.seconds = now - start_;
   return std::move(timeline_);
 }
 

@@ -26,7 +26,7 @@ struct RequestLine {
   double arrival = 0;
   std::vector<Span> spans = {};  // one after the other, from arrival to end
   std::vector<double> token_times = {};
-  int64_t n_cached = 0;     // tokens of the prompt that were known when it was admitted first
+  int64_t n_cached = 0;      // tokens of the prompt that were known when it was admitted first
   int64_t n_recomputed = 0;  // tokens that were computed more than once
   int64_t n_preemptions = 0;
 
@@ -54,6 +54,7 @@ struct Timeline {
   int64_t n_tokens() const;  // of all answers
   double tokens_per_second() const { return seconds > 0 ? n_tokens() / seconds : 0; }
   int64_t n_preemptions() const;
+  double PrefillSeconds() const;  // during which somebody waited for a first token
   std::vector<double> Ttfts() const;
   std::vector<double> TokenGaps() const;  // between the tokens of each answer, all answers
   double MeanRows() const;                // of a step
@@ -61,25 +62,28 @@ struct Timeline {
   int64_t MaxPages() const;
 };
 
-// Makes a timeline of what it is told. Not thread-safe.
+// As much of a name as a table has room for, without control characters.
+std::string ShortName(const std::string& user);
+
+// Makes a timeline of what it is told, in seconds of the engine's clock. Not thread-safe.
 class Recorder {
  public:
-  // `patience`: seconds, as the scheduler was told, or should have been.
-  Recorder(std::string mode, double patience);
+  // `start`: when the run began. `patience`: as the scheduler was told, or should have been.
+  Recorder(std::string mode, double start, double patience);
 
-  // Requests are told of before the scheduler is: the clock at which one came, which may be earlier
-  // than when it was submitted.
+  // To be told before the scheduler is. `arrival` is when it came, perhaps during a step: earlier
+  // than it can be submitted.
   void Arrived(const SequenceRequest& request, double arrival);
   void Event(const SchedulerEvent& event);
   void Token(SequenceId id, double now);
-  // What was planned until `step.begin` is computed.
-  void Step(const StepLine& step);
+  void Step(StepLine step);  // when it is over
   Timeline Take(double now);
 
  private:
   void Enter(RequestLine& line, SequenceState state, double now);
   void Leave(SequenceId id, double now);
 
+  double start_;
   double patience_;
   Timeline timeline_;
   std::unordered_map<SequenceId, size_t> lines_;  // where in timeline_.requests
