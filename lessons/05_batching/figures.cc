@@ -27,7 +27,8 @@ std::string Key(const std::string& mode) {
 std::string Milliseconds(const std::vector<double>& seconds) {
   std::string text;
   for (const double percent : kPercents) {
-    text += fmt::format("{:>6.0f}", 1e3 * Percentile(seconds, percent));
+    const double ms = 1e3 * Percentile(seconds, percent);
+    text += fmt::format("{:>6.{}f}", ms, ms < 99.95 ? 1 : 0);
   }
   return text;
 }

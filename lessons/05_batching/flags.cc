@@ -21,6 +21,12 @@ constexpr int64_t kDefaultSwap = int64_t{256} << 20;
 
 std::string NotEmpty(const std::string& text) { return text.empty() ? "is empty" : ""; }
 
+double Checked(const char* flag, double value) {
+  constexpr double kMost = 1e6;
+  if (value >= 0 && value <= kMost) return value;
+  throw InputError("{} is {}; it must be 0 to {:.0f}", flag, value, kMost);
+}
+
 void AddWorkloadFlags(CLI::App& app, Flags& flags) {
   const char* group = "Who asks when";
   app.add_option("--trace", flags.trace,
@@ -29,10 +35,10 @@ void AddWorkloadFlags(CLI::App& app, Flags& flags) {
       ->type_name("FILE")
       ->check(NotEmpty)
       ->group(group);
-  app.add_option("--time-scale", flags.time_scale,
-                 "Arrivals come so many times later; 0: all at once")
+  app.add_option_function<double>(
+         "--time-scale", [&](double factor) { flags.time_scale = Checked("--time-scale", factor); },
+         "Arrivals come so many times later; 0: all at once. Default: 1")
       ->check(NotEmpty)
-      ->capture_default_str()
       ->group(group);
 }
 
@@ -43,19 +49,19 @@ void AddSchedulerFlags(CLI::App& app, Flags& flags) {
          "Who is next: first-come, priority, shortest-remaining, fair-share. Default: first-come")
       ->type_name("NAME")
       ->group(group);
-  app.add_option("--max-seqs", flags.max_seqs, "Sequences that run at a time")
+  app.add_option("--max-seqs", flags.max_seqs,
+                 "Sequences that run at a time. Default: 8; simulated, 32")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}).description(""))
-      ->capture_default_str()
       ->group(group);
   app.add_option("--chunk", flags.chunk,
                  "Rows of prompts in a step, at most. Default: 32, on a GPU 512")
       ->check(CLI::Range(int64_t{1}, int64_t{65536}).description(""))
       ->group(group);
-  app.add_option("--patience", flags.patience,
-                 "Seconds after which a request goes before all that came later, whatever the "
-                 "policy")
+  app.add_option_function<double>(
+         "--patience", [&](double seconds) { flags.patience = Checked("--patience", seconds); },
+         "Seconds after which a request goes before all that came later, whatever the policy. "
+         "Default: 1; simulated, 60")
       ->check(NotEmpty)
-      ->capture_default_str()
       ->group(group);
   app.add_option_function<std::string>(
          "--preemption", [&](const std::string& name) { flags.preemption = ParsePreemption(name); },
@@ -106,13 +112,6 @@ void AddViewFlags(CLI::App& app, Flags& flags) {
       ->group(group);
 }
 
-void CheckSeconds(const char* flag, double value) {
-  constexpr double kMost = 1e6;
-  if (!(value >= 0 && value <= kMost)) {
-    throw InputError("{} is {}; it must be 0 to {:.0f}", flag, value, kMost);
-  }
-}
-
 }  // namespace
 
 Flags ParseFlags(int argc, char** argv) {
@@ -123,8 +122,8 @@ Flags ParseFlags(int argc, char** argv) {
     AddSchedulerFlags(app, flags);
     AddViewFlags(app, flags);
   });
-  CheckSeconds("--patience", flags.patience);
-  CheckSeconds("--time-scale", flags.time_scale);
+  if (flags.max_seqs == 0) flags.max_seqs = flags.simulate ? 32 : 8;
+  if (flags.patience < 0) flags.patience = flags.simulate ? 60 : 1;
   if (!flags.trace.empty() && flags.has_prompts()) {
     throw InputError("--trace makes up its prompts: it excludes --prompt, --prompts, --prompt-ids");
   }

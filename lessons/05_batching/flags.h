@@ -23,9 +23,9 @@ struct Flags {
   double time_scale = 1;  // of arrivals
 
   Policy policy = Policy::kFirstCome;
-  int64_t max_seqs = 8;
-  int64_t chunk = 0;  // rows; 0: by the device
-  double patience = 1;
+  int64_t max_seqs = 0;  // set by ParseFlags if no flag does
+  int64_t chunk = 0;     // rows; 0: by the device
+  double patience = -1;  // seconds; likewise
   Preemption preemption = Preemption::kRecompute;
   int64_t swap_memory = 0;  // bytes
   std::optional<bool> overlap = {};

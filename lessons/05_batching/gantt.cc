@@ -25,8 +25,7 @@ constexpr std::array<Look, 4> kLooks = {{
 
 const Look& LookOf(SequenceState state) { return *std::ranges::find(kLooks, state, &Look::state); }
 
-// What the request did for most of the time from begin to end; ' ' if it was not there for half of
-// it.
+// What the request did for most of the time that it was there from begin to end; ' ' if it was not.
 char MarkFor(const RequestLine& line, double begin, double end) {
   std::array<double, kLooks.size()> seconds = {};
   double present = 0;
@@ -36,7 +35,7 @@ char MarkFor(const RequestLine& line, double begin, double end) {
     seconds[&LookOf(span.state) - kLooks.data()] += overlap;
     present += overlap;
   }
-  if (present < (end - begin) / 2) return ' ';
+  if (present == 0) return ' ';
   return kLooks[std::ranges::max_element(seconds) - seconds.begin()].mark;
 }
 

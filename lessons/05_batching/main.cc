@@ -4,6 +4,8 @@
 // answers one after the other. After: the same engine with a scheduler, which decides at every step
 // whose tokens are computed: in static batches, in continuous ones, and with prompts in chunks.
 // Nobody's answer changes by who else is there.
+#include <unistd.h>
+
 #include <vector>
 
 #include "common/backend/backend.h"
@@ -43,7 +45,8 @@ int RunLesson(int argc, char** argv) {
     lesson.Print("gpu      none: {}\n", WhyNoCuda(flags.lesson.device));
   }
   const double bandwidth = on_gpu ? MeasureGpuReadBandwidth(flags.lesson.device) : 0;
-  Top top(flags.lesson.json != "-", [&](std::string_view text) { lesson.Print("{}", text); });
+  Top top(isatty(flags.lesson.json == "-" ? STDERR_FILENO : STDOUT_FILENO) != 0,
+          [&](std::string_view text) { lesson.Print("{}", text); });
   std::vector<ModeRun> runs;
   const auto run = [&](const Mode& mode) {
     if (backend == nullptr) backend = NewBackend(flags);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <exception>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -81,6 +82,7 @@ class Runner {
                       .generation = job.generation,
                       .tokenizer = job.tokenizer,
                       .on_token = [this, id](TokenId) { Token(id); },
+                      .on_text = [](std::string_view) {},
                       .on_done = [this, id](Outcome outcome) { Done(id, std::move(outcome)); }});
     }
   }

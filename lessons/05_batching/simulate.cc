@@ -65,18 +65,21 @@ Subject OpenSubject(const Flags& flags, const std::string& argv0) {
           .max_context = config.max_context};
 }
 
-// Requests a second that keep full steps busy for 95% of the time.
+// Requests a second that keep the places taken for 95% of the time.
 double RateFor(const WorkloadShape& shape, const StepCost& cost, const SchedulerOptions& options) {
   const double n_prompt = static_cast<double>(shape.min_prompt + shape.max_prompt) / 2;
   const double n_output = static_cast<double>(shape.min_output + shape.max_output) / 2;
-  // Of a request's rows, those of its prompt ride with others' decoding.
-  const double n_rows = (n_prompt + n_output) / n_output * static_cast<double>(options.max_seqs);
-  const double n_keys = (n_prompt + n_output / 2) * static_cast<double>(options.max_seqs);
+  const auto n_seqs = static_cast<double>(options.max_seqs);
+  // A request has its place for a chunk a step, then for a token a step; meanwhile each step has
+  // its share of everybody's rows.
+  const double n_steps = n_prompt / static_cast<double>(options.prefill_chunk) + n_output;
+  const double n_rows = n_seqs * (n_prompt + n_output) / n_steps;
+  const double n_keys = n_seqs * (n_prompt + n_output / 2);
   const double seconds = cost.SecondsOf(static_cast<int64_t>(n_rows), static_cast<int64_t>(n_keys));
-  return 0.95 * static_cast<double>(options.max_seqs) / (n_output * seconds);
+  return 0.95 * n_seqs / (n_steps * seconds);
 }
 
-// Four users; one of them asks for as much as the three others together.
+// Four users; one of them asks for as much as the three others together, and a heap at a time.
 Workload Draw(const Flags& flags, const StepCost& cost, const SchedulerOptions& options) {
   WorkloadShape shape = {.n_requests = flags.n_simulated,
                          .min_prompt = 16,
@@ -87,10 +90,15 @@ Workload Draw(const Flags& flags, const StepCost& cost, const SchedulerOptions& 
                          .n_priorities = 3};
   shape.requests_per_second = RateFor(shape, cost, options);
   Workload workload = DrawWorkload(shape, flags.lesson.seed);
-  for (WorkloadRequest& request : workload) {
+  constexpr size_t kHeap = 200;  // requests of all users, in the time of one heap
+  for (size_t i = 0; i < workload.size(); ++i) {
+    WorkloadRequest& request = workload[i];
     request.arrival *= flags.time_scale;
-    if (request.user >= "user-3") request.user = "user-0";
+    if (request.user != "user-0" && request.user < "user-4") continue;
+    request.user = "user-0";
+    request.arrival = workload[i / kHeap * kHeap].arrival;
   }
+  std::ranges::stable_sort(workload, {}, &WorkloadRequest::arrival);
   return workload;
 }
 
@@ -146,14 +154,15 @@ std::string Line(std::string_view policy, const Workload& workload,
     n_tokens += workload[i].n_prompt + workload[i].n_output - 1;
   }
   const auto [heavy, others] = HeavyAndOthers(figures);
-  return fmt::format(
-      "{:<20} {:>8.1f} {:>8.2f} {:>7.2f} {:>7.2f} {:>7.2f} {:>7.2f} {:>9.2f} {:>7.0f} {:>8} "
-      "{:>7.1f}% {:>7}\n",
+  std::string line = fmt::format(
+      "{:<18} {:>8.1f}   {:>6.2f} {:>6.2f} {:>6.2f} {:>6.2f} {:>7.2f} {:>8.2f} {:>7.0f} {:>7} "
+      "{:>5.1f}%",
       policy, static_cast<double>(n_output) / result.seconds, Percentile(figures.ttfts, 50),
       Percentile(figures.ttfts, 99), Percentile(figures.urgent, 50), heavy, others,
       figures.longest_wait, 1e3 * Percentile(result.token_gaps, 99), figures.n_preemptions,
-      100.0 * static_cast<double>(result.n_rows - n_tokens) / static_cast<double>(n_tokens),
-      figures.n_refused);
+      100.0 * static_cast<double>(result.n_rows - n_tokens) / static_cast<double>(n_tokens));
+  if (figures.n_refused > 0) line += fmt::format("  {} refused: too long", figures.n_refused);
+  return line + "\n";
 }
 
 }  // namespace
@@ -197,12 +206,11 @@ int SimulatePolicies(const Flags& flags, const std::string& argv0) {
       subject.cost.bytes_per_s * 1e-9, static_cast<double>(subject.cost.flops_per_token) * 1e-6,
       subject.cost.flops_per_s * 1e-9, memory.n_pages, memory.page_size, options.max_seqs,
       options.prefill_chunk, options.patience);
-  fmt::print(
-      "{:<20} {:>8} {:>8} {:>39} {:>9} {:>7} {:>8} {:>8} {:>7}\n"
-      "{:<20} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7} {:>9} {:>7} {:>8} {:>8} {:>7}\n",
-      "", "output", "first", "token, s", "longest", "gap,", "preemp-", "rows", "", "policy",
-      "tokens/s", "p50", "p99", "urgent", "heavy", "others", "wait, s", "ms p99", "tions", "again",
-      "refused");
+  fmt::print("{:<18} {:>8}   {:^35} {:>8} {:>7} {:>7} {:>6}\n", "", "output", "first token, s",
+             "longest", "gap, ms", "preemp-", "rows");
+  fmt::print("{:<18} {:>8}   {:>6} {:>6} {:>6} {:>6} {:>7} {:>8} {:>7} {:>7} {:>6}\n", "policy",
+             "tokens/s", "p50", "p99", "urgent", "heavy", "others", "wait, s", "p99", "tions",
+             "again");
   for (const Policy policy : kPolicies) {
     options.policy = policy;
     const SimulationResult result = Simulate(workload, options, memory, subject.cost);
@@ -210,8 +218,9 @@ int SimulatePolicies(const Flags& flags, const std::string& argv0) {
     std::fflush(stdout);
   }
   fmt::print(
-      "\nurgent: the most urgent priority; heavy: the user who asks most; both, and others: "
-      "medians\n");
+      "\nurgent: who has the most urgent priority; heavy: the user who asks most, others: the "
+      "rest; "
+      "medians\nagain: rows that were computed more than once\n");
   return 0;
 }
 
