@@ -26,7 +26,7 @@ class FairShare {
   void Remove(const Sequence& sequence);
   // The sequence that came first, of the user who was served least. nullptr if there is none.
   Sequence* First() const;
-  // So many tokens were computed for the user.
+  // The user is served so many tokens. Before Remove: who waits for nothing may be forgotten.
   void Serve(const std::string& user, int64_t n_tokens);
 
   int64_t n_users() const { return static_cast<int64_t>(users_.size()); }  // that are remembered

@@ -155,16 +155,21 @@ bool Scheduler::TryAdmit(Sequence& s) {
       n_admitted() >= stuck_.n_admitted) {
     return false;
   }
-  if (!TakePages(s)) {
+  const std::optional<int64_t> n_found = TakePages(s);
+  if (!n_found.has_value()) {
     stuck_ = {.order = s.order, .n_free = memory_.n_free(), .n_admitted = n_admitted()};
     return false;
   }
   const bool is_first_time = s.state == SequenceState::kWaiting;
+  // A user pays for a prompt once: that it may be computed again is not the user's doing.
+  if (is_first_time) waiting_.Serve(s.request.user, s.n_tokens() - *n_found);
+  waiting_.Remove(s);
+  if (!s.is_swapped) s.n_cached = *n_found;
+  s.n_computed = *n_found;
+  s.is_swapped = false;
   s.state = IsDecoding(s) ? SequenceState::kRunning : SequenceState::kPrefilling;
   const auto senior = [&](const Sequence* a, const Sequence* b) { return IsSenior(*a, *b); };
   admitted_.insert(std::ranges::upper_bound(admitted_, &s, senior), &s);
-  // A user pays for a prompt once: that it may be computed again is not the user's doing.
-  if (is_first_time) waiting_.Serve(s.request.user, RowsToCompute(s));
   Emit(is_first_time ? SchedulerEvent::Kind::kAdmitted : SchedulerEvent::Kind::kResumed, s,
        s.n_computed);
   return true;
@@ -172,27 +177,23 @@ bool Scheduler::TryAdmit(Sequence& s) {
 
 // Pages for all its tokens, so that they can be computed without another look at memory. One page
 // for each of the others stays free: else what is admitted now would soon be preempted by them.
-bool Scheduler::TakePages(Sequence& s) {
+// Returns how many tokens are computed.
+std::optional<int64_t> Scheduler::TakePages(const Sequence& s) {
   const int64_t n_needed = PagesFor(memory_, s.n_tokens()) + n_admitted();
   int64_t n_found = s.n_computed;
   if (s.is_swapped) {
-    if (memory_.n_free() < n_needed || !memory_.SwapIn(s)) return false;
+    if (memory_.n_free() < n_needed || !memory_.SwapIn(s)) return std::nullopt;
   } else {
     n_found = memory_.Open(s);
     if (memory_.n_free() < n_needed - n_found / memory_.page_size()) {
       memory_.Close(s);
-      return false;
+      return std::nullopt;
     }
   }
   const bool has_room = memory_.Reserve(s, s.n_tokens());
   AIOS_CHECK(has_room, "{} pages are free, and no {} of them for sequence {}", memory_.n_free(),
              n_needed, s.request.id);
-
-  waiting_.Remove(s);
-  if (!s.is_swapped) s.n_cached = n_found;
-  s.n_computed = n_found;
-  s.is_swapped = false;
-  return true;
+  return n_found;
 }
 
 // For Policy::kPriority: preempts one that is less urgent and not overdue. False if there is none,

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
@@ -184,7 +185,7 @@ class Scheduler {
   void Compute(Sequence& sequence, int64_t n_rows, StepPlan& plan);
   bool HasRows(const Sequence& sequence) const;
   bool TryAdmit(Sequence& sequence);
-  bool TakePages(Sequence& sequence);
+  std::optional<int64_t> TakePages(const Sequence& sequence);
   bool GiveWayTo(const Sequence& urgent);
   void Preempt(Sequence& sequence);
   Sequence& Victim() const;

@@ -42,7 +42,7 @@ class WaitingQueue {
   bool IsOverdue(const Sequence& sequence, double now) const {
     return now - sequence.arrival > patience_;
   }
-  // For kFairShare: so many of the user's tokens were computed.
+  // For kFairShare: the user is served so many tokens. Before Remove, if it is for a sequence here.
   void Serve(const std::string& user, int64_t n_tokens);
 
   int64_t size() const { return static_cast<int64_t>(by_arrival_.size()); }
