@@ -2,13 +2,13 @@
 //
 //     bazel run //benchmarks:bench_engine -- [--model PATH | --random-weights SHAPE] [--backend B]
 //         [--dtype T] [--deterministic] [--rounds N] [--json FILE]
-//         [--decode 1,8,32 --context 512 --tokens 64]
+//         [--decode 1,8,32 --prompt-tokens 512 --tokens 64]
 //         [--workload FILE | --requests 256 ...] [--rate R] [--max-seqs N] [--chunk N] [--whole]
 //
-// --decode: N sequences with prompts of --context random tokens get --tokens more each. A step
-// counts if all of them decode in it. The limit: all weights and all keys and values before the
-// step's tokens, read at the speed that this machine's (or GPU's) memory was measured to give. On a
-// CPU arithmetic is the limit: beside it stands the prefill of a prompt of 512.
+// --decode: N sequences with prompts of --prompt-tokens random tokens get --tokens more each. A
+// step counts if all of them decode in it. The limit: all weights and all keys and values before
+// the step's tokens, read at the speed that this machine's (or GPU's) memory was measured to give.
+// On a CPU arithmetic is the limit: beside it stands the prefill of a prompt of 512.
 //
 // --requests: a workload (common/sched/workload.h), by default prompts and answers of 100 to 1,024
 // tokens, all there at the beginning, or --rate a second. Greedy, and answers are as long as the
@@ -60,7 +60,7 @@ struct Flags {
   bool deterministic = false, whole = false, no_overlap = false;
   int threads = 0, rounds = 3;
   std::vector<int64_t> decode;
-  int64_t context = 1024, tokens = 64;
+  int64_t prompt_tokens = 1024, tokens = 64;
   WorkloadShape shape = {
       .min_prompt = 100, .max_prompt = 1024, .min_output = 100, .max_output = 1024};
   int64_t max_seqs = 256, chunk = 2048, step_tokens = 0;
@@ -79,7 +79,7 @@ Flags ParseFlags(int argc, char** argv) {
   app.add_option("--threads", flags.threads, "of the CPU; default: one for each core");
   app.add_option("--rounds", flags.rounds, "default: 3")->check(CLI::Range(1, 100));
   app.add_option("--decode", flags.decode, "so many sequences decode together")->delimiter(',');
-  app.add_option("--context", flags.context, "with --decode: tokens of each prompt");
+  app.add_option("--prompt-tokens", flags.prompt_tokens, "with --decode: of each prompt");
   app.add_option("--tokens", flags.tokens, "with --decode: of each answer");
   app.add_option("--workload", flags.workload, "a file");
   app.add_option("--requests", flags.shape.n_requests, "or so many that are drawn");
@@ -168,7 +168,7 @@ class Bench {
     double host = 0;
     for (int64_t round = 0; round <= flags_.rounds; ++round) {
       for (int64_t i = 0; i < n_seqs; ++i) {
-        engine->Submit(RequestOf({.n_prompt = flags_.context, .n_output = flags_.tokens},
+        engine->Submit(RequestOf({.n_prompt = flags_.prompt_tokens, .n_output = flags_.tokens},
                                  round * n_seqs + i, 7));
       }
       // From the first step in which all decode to the last.
@@ -184,9 +184,9 @@ class Bench {
           continue;
         }
         end = Clock::now();
-        bytes +=
-            static_cast<double>(engine->bytes_per_token() + n_seqs * (flags_.context + n_steps) *
-                                                                engine->cache().bytes_per_token());
+        bytes += static_cast<double>(engine->bytes_per_token() +
+                                     n_seqs * (flags_.prompt_tokens + n_steps) *
+                                         engine->cache().bytes_per_token());
         schedule += step.schedule_seconds;
       }
       if (n_steps < 1) throw InputError("--decode {}: no step had all of them", n_seqs);
@@ -200,11 +200,11 @@ class Bench {
     fmt::print(
         "decode of {:>3} at {}: {:>9.1f} tokens/s, {:>7.3f} ms a step, {:>5.1f}% of the "
         "limit (rounds {:.1f} to {:.1f}%), host {:.1f}%\n",
-        n_seqs, flags_.context, rate, static_cast<double>(n_seqs) / rate * 1e3,
+        n_seqs, flags_.prompt_tokens, rate, static_cast<double>(n_seqs) / rate * 1e3,
         Median(fractions) * 100, Quantile(fractions, 0) * 100, Quantile(fractions, 1) * 100,
         host * 100);
     return {{"sequences", n_seqs},
-            {"context", flags_.context},
+            {"prompt_tokens", flags_.prompt_tokens},
             {"tokens_per_s", rate},
             {"step_ms", static_cast<double>(n_seqs) / rate * 1e3},
             {"limit_fraction", Median(fractions)},
