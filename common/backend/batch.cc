@@ -67,6 +67,7 @@ BatchView ViewOf(const Batch& batch) {
                     .samples = !batch.sampling.empty(),
                     .max_pages = batch.max_pages};
   for (int32_t s = 0; s < view.n_seqs; ++s) {
+    if (batch.seq_offsets[s + 1] == s + 1) view.n_decoding = s + 1;
     view.max_rows = std::max(view.max_rows, batch.seq_offsets[s + 1] - batch.seq_offsets[s]);
     view.max_kv_length = std::max(view.max_kv_length, batch.kv_lengths[s]);
   }

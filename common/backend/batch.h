@@ -61,8 +61,13 @@ struct Batch {
 };
 
 // The same where a backend's kernels can read it: pointers into the backend's memory, sizes for the
-// host, which needs them to shape a launch. A backend may round max_kv_length up, so that steps of
-// like size have the same launches.
+// host, which needs them to shape a launch.
+//
+// So that steps of like size have the same launches, a backend may round sizes up: max_kv_length,
+// and, where each sequence has one row, n_seqs, n_tokens and n_logit_rows. What is there too much
+// changes nothing: rows of sequences that do not exist, with token 0, position -1 and no keys
+// (kv_lengths 0), which store nothing in any page and whose results nobody reads; and further
+// logits of a row that does exist. An operation does all rows of the view; its tensors have room.
 struct BatchView {
   const int32_t* tokens = nullptr;
   const int32_t* positions = nullptr;
@@ -73,6 +78,9 @@ struct BatchView {
   int32_t n_tokens = 0;
   int32_t n_seqs = 0;
   int32_t n_logit_rows = 0;
+  // Sequences before the first that has more than one row: who batches puts those that decode
+  // first, and a backend may have a faster way for them.
+  int32_t n_decoding = 0;
   bool samples = false;       // rather than only giving logits
   int32_t max_pages = 0;      // of a row of page_table
   int32_t max_rows = 0;       // of the sequence that has the most

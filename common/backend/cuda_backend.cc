@@ -116,7 +116,7 @@ class CudaBackend final : public Backend {
   void RunStep(const BatchView& batch, std::span<const KvPages> kv,
                const std::function<void()>& work) override {
     records_.Run(batch, kv, stream_, work);
-    if (batch.samples) batch_->Return(batch.n_logit_rows, stream_);
+    if (batch.samples) batch_->Return(stream_);
   }
 
   void Embed(const Weight& table, const BatchView& batch, MutableTensor x) override {
@@ -172,33 +172,37 @@ class CudaBackend final : public Backend {
     AIOS_CHECK_EQ(qkv.row_size(), (params.n_heads + 2 * params.n_kv_heads) * params.head_dim);
     AIOS_CHECK_EQ(out.row_size(), params.n_heads * params.head_dim);
     CheckPages(kv);
-    const cuda::RopeKvArgs rope = {.dtype = dtype_,
-                                   .qkv = qkv.data(),
-                                   .bias = FloatsOf(params.bias),
-                                   .q_norm = FloatsOf(params.q_norm),
-                                   .k_norm = FloatsOf(params.k_norm),
-                                   .eps = params.norm_eps,
-                                   .cos = FloatsOf(params.cosine),
-                                   .sin = FloatsOf(params.sine),
-                                   .pairing = params.pairing,
-                                   .seq_offsets = batch.seq_offsets,
-                                   .positions = batch.positions,
-                                   .n_seqs = batch.n_seqs,
-                                   .n_tokens = batch.n_tokens,
-                                   .page_table = batch.page_table,
-                                   .page_table_stride = batch.max_pages,
-                                   .page_size = static_cast<int>(kv.page_size()),
-                                   .k_pages = kv.k.mutable_data(),
-                                   .v_pages = kv.v.mutable_data(),
-                                   .n_heads = static_cast<int>(params.n_heads),
-                                   .n_kv_heads = static_cast<int>(params.n_kv_heads),
-                                   .head_dim = static_cast<int>(params.head_dim),
-                                   .q = q_.data(),
-                                   .overlap_previous = true};
+    cuda::RopeKvArgs rope = {.dtype = dtype_,
+                             .qkv = qkv.data(),
+                             .bias = FloatsOf(params.bias),
+                             .q_norm = FloatsOf(params.q_norm),
+                             .k_norm = FloatsOf(params.k_norm),
+                             .eps = params.norm_eps,
+                             .cos = FloatsOf(params.cosine),
+                             .sin = FloatsOf(params.sine),
+                             .pairing = params.pairing,
+                             .seq_offsets = batch.seq_offsets,
+                             .positions = batch.positions,
+                             .n_seqs = batch.n_seqs,
+                             .n_tokens = batch.n_tokens,
+                             .page_table = batch.page_table,
+                             .page_table_stride = batch.max_pages,
+                             .page_size = static_cast<int>(kv.page_size()),
+                             .k_pages = kv.k.mutable_data(),
+                             .v_pages = kv.v.mutable_data(),
+                             .n_heads = static_cast<int>(params.n_heads),
+                             .n_kv_heads = static_cast<int>(params.n_kv_heads),
+                             .head_dim = static_cast<int>(params.head_dim),
+                             .q = q_.data(),
+                             .overlap_previous = true};
     const float scale = 1 / std::sqrt(static_cast<float>(params.head_dim));
     const auto workspace_bytes = static_cast<size_t>(attention_workspace_.n_bytes());
-    if (batch.max_rows == 1) {
-      cuda::DecodeAttention({.rope = rope,
+    // Those of one row, which come first, have a kernel of their own: of the same bits, and faster.
+    const int n = batch.n_decoding;
+    if (n > 0) {
+      cuda::RopeKvArgs decoding = rope;
+      decoding.n_seqs = decoding.n_tokens = n;
+      cuda::DecodeAttention({.rope = decoding,
                              .kv_lengths = batch.kv_lengths,
                              .max_kv_length = batch.max_kv_length,
                              .scale = scale,
@@ -207,20 +211,32 @@ class CudaBackend final : public Backend {
                              .workspace = attention_workspace_.data(),
                              .workspace_bytes = workspace_bytes},
                             stream_.get());
-      return;
     }
+    if (n == batch.n_seqs) return;
+    const auto after = [&](const void* rows, int64_t row_size) {
+      return static_cast<const std::byte*>(rows) + BytesOf(dtype_, n * row_size);
+    };
+    rope.qkv = after(rope.qkv, qkv.row_size());
+    rope.q = const_cast<std::byte*>(after(rope.q, out.row_size()));
+    rope.positions += n;
+    rope.seq_offsets += n;
+    rope.first_row = n;
+    rope.page_table += int64_t{n} * batch.max_pages;
+    rope.n_seqs -= n;
+    rope.n_tokens -= n;
     cuda::RopeAndStoreKv(rope, stream_.get());
     cuda::Attention({.dtype = dtype_,
-                     .q = q_.data(),
+                     .q = rope.q,
                      .k_pages = kv.k.data(),
                      .v_pages = kv.v.data(),
-                     .out = out.mutable_data(),
-                     .page_table = batch.page_table,
+                     .out = const_cast<std::byte*>(after(out.data(), out.row_size())),
+                     .page_table = rope.page_table,
                      .page_table_stride = batch.max_pages,
-                     .seq_offsets = batch.seq_offsets,
-                     .kv_lengths = batch.kv_lengths,
-                     .n_seqs = batch.n_seqs,
-                     .n_tokens = batch.n_tokens,
+                     .seq_offsets = rope.seq_offsets,
+                     .first_row = n,
+                     .kv_lengths = batch.kv_lengths + n,
+                     .n_seqs = rope.n_seqs,
+                     .n_tokens = rope.n_tokens,
                      .max_rows = batch.max_rows,
                      .max_kv_length = batch.max_kv_length,
                      .page_size = static_cast<int>(kv.page_size()),

@@ -2,21 +2,34 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <vector>
 
 #include "common/base/check.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/gemv.h"
 
 namespace aios {
 namespace {
 
 namespace cuda = kernels::cuda;
 
-// Steps whose longest sequences are of like length have the same launches.
-int32_t RoundKvLength(int32_t length, int64_t max_context) {
-  constexpr uint32_t kShortest = 512;
-  const uint32_t rounded = std::bit_ceil(std::max(static_cast<uint32_t>(length), kShortest));
-  return static_cast<int32_t>(std::min(int64_t{rounded}, max_context));
+// Steps whose longest sequences are of like length have the same launches: 512, 768, 1024, 1536,
+// 2048, 3072, ... (A block of attention past a sequence's end costs little, but not nothing.)
+int64_t RoundKvLength(int64_t length) {
+  constexpr uint64_t kShortest = 512;
+  const uint64_t octave = std::bit_ceil(std::max(static_cast<uint64_t>(length), kShortest));
+  const uint64_t between = octave / 4 * 3;
+  return static_cast<int64_t>(
+      static_cast<uint64_t>(length) <= between && between >= kShortest ? between : octave);
+}
+
+// Likewise steps of like many rows. As they are where Gemv does them (each size its own way), then
+// in steps that a matrix product hardly feels.
+int32_t RoundRows(int32_t n) {
+  if (n <= cuda::kGemvMaxRows) return n;
+  const int32_t step = n <= 64 ? 8 : n <= 128 ? 16 : 32;
+  return (n + step - 1) / step * step;
 }
 
 }  // namespace
@@ -46,7 +59,7 @@ int64_t CudaBatch::BytesFor(const StepShape& shape) {
 
 CudaBatch::CudaBatch(const StepShape& shape)
     : limits_(shape.limits),
-      max_context_(shape.limits.max_pages * shape.page_size),
+      page_size_(shape.page_size),
       layout_(shape.limits),
       batch_(layout_.end, "the batch"),
       host_(layout_.end) {
@@ -56,24 +69,53 @@ CudaBatch::CudaBatch(const StepShape& shape)
   for (Returned& returned : returned_) returned.host = PinnedBuffer(n_bytes);
 }
 
+BatchView CudaBatch::Padded(const BatchView& view) const {
+  BatchView padded = view;
+  padded.n_seqs = std::min({RoundRows(view.n_seqs), limits_.n_seqs, limits_.n_tokens});
+  padded.n_tokens = padded.n_decoding = padded.n_seqs;
+  padded.n_logit_rows = std::min(RoundRows(view.n_logit_rows), limits_.n_logit_rows);
+  const int64_t n_pages =
+      std::min<int64_t>(PagesFor(RoundKvLength(view.max_kv_length), page_size_), limits_.max_pages);
+  padded.max_pages = static_cast<int32_t>(n_pages);
+  padded.max_kv_length =
+      static_cast<int32_t>(std::min(RoundKvLength(view.max_kv_length), n_pages * page_size_));
+  return padded;
+}
+
 BatchView CudaBatch::Upload(const Batch& batch, const Stream& stream) {
   copied_.Synchronize();
   BatchView view = ViewOf(batch);
-  if (view.max_rows == 1) view.max_kv_length = RoundKvLength(view.max_kv_length, max_context_);
+  if (view.max_rows == 1) view = Padded(view);
+  n_logit_rows_ = batch.n_logit_rows();
   for (const int32_t token : batch.tokens) {
     AIOS_CHECK(token >= -n_sampled_, "row {} of {} sampled", -1 - token, n_sampled_);
   }
-  const auto put = [&](const std::vector<int32_t>& numbers, int64_t at) {
-    std::ranges::copy(numbers, reinterpret_cast<int32_t*>(host_.As<std::byte>() + at));
+  const auto host_at = [&](int64_t at) {
+    return reinterpret_cast<int32_t*>(host_.As<std::byte>() + at);
+  };
+  // n numbers: those that there are, then `padding`.
+  const auto put = [&](const std::vector<int32_t>& numbers, int32_t n, int32_t padding,
+                       int64_t at) {
+    std::fill_n(std::ranges::copy(numbers, host_at(at)).out, n - std::ssize(numbers), padding);
     return At<const int32_t>(at);
   };
-  view.tokens = put(batch.tokens, layout_.tokens);
-  view.positions = put(batch.positions, layout_.positions);
-  view.seq_offsets = put(batch.seq_offsets, layout_.seq_offsets);
-  view.kv_lengths = put(batch.kv_lengths, layout_.kv_lengths);
-  view.logit_rows = put(batch.logit_rows, layout_.logit_rows);
-  view.page_table = put(batch.page_table, layout_.page_table);
-  auto* params = reinterpret_cast<cuda::SampleParams*>(host_.As<std::byte>() + layout_.sampling);
+  view.tokens = put(batch.tokens, view.n_tokens, 0, layout_.tokens);
+  view.positions = put(batch.positions, view.n_tokens, -1, layout_.positions);
+  view.seq_offsets = put(batch.seq_offsets, batch.n_seqs() + 1, 0, layout_.seq_offsets);
+  for (int32_t s = batch.n_seqs(); s < view.n_seqs; ++s) {
+    host_at(layout_.seq_offsets)[s + 1] = s + 1;
+  }
+  view.kv_lengths = put(batch.kv_lengths, view.n_seqs, 0, layout_.kv_lengths);
+  view.logit_rows = put(batch.logit_rows, view.n_logit_rows, 0, layout_.logit_rows);
+  // The page table in rows of view.max_pages: beyond a sequence's pages, and of padding, whatever
+  // was there.
+  const int32_t n_pages = std::min(batch.max_pages, view.max_pages);
+  for (int32_t s = 0; s < batch.n_seqs(); ++s) {
+    std::copy_n(batch.page_table.data() + int64_t{s} * batch.max_pages, n_pages,
+                host_at(layout_.page_table) + int64_t{s} * view.max_pages);
+  }
+  view.page_table = At<const int32_t>(layout_.page_table);
+  auto* params = reinterpret_cast<cuda::SampleParams*>(host_at(layout_.sampling));
   for (const SampleRow& row : batch.sampling) {
     *params++ = {.temperature = row.params.temperature,
                  .top_k = row.params.top_k,
@@ -82,15 +124,16 @@ BatchView CudaBatch::Upload(const Batch& batch, const Stream& stream) {
                  .seed = row.params.seed,
                  .step = row.step};
   }
-  const int64_t n_bytes =
-      layout_.page_table + static_cast<int64_t>(batch.page_table.size() * sizeof(int32_t));
+  std::fill_n(params, view.n_logit_rows - std::ssize(batch.sampling), cuda::SampleParams());
+  const int64_t n_bytes = layout_.page_table + int64_t{view.n_seqs} * view.max_pages *
+                                                   static_cast<int64_t>(sizeof(int32_t));
   AIOS_CUDA_CHECK(
       cudaMemcpyAsync(batch_.data(), host_.data(), n_bytes, cudaMemcpyHostToDevice, stream.get()));
   copied_.Record(stream);
   return view;
 }
 
-void CudaBatch::Return(int32_t n_rows, const Stream& stream) {
+void CudaBatch::Return(const Stream& stream) {
   AIOS_CHECK(n_returned_ - n_taken_ < Backend::kMaxSteps, "{} steps were not taken",
              n_returned_ - n_taken_);
   Returned& returned = returned_[n_returned_++ % Backend::kMaxSteps];
@@ -98,7 +141,7 @@ void CudaBatch::Return(int32_t n_rows, const Stream& stream) {
   AIOS_CUDA_CHECK(cudaMemcpyAsync(returned.host.data(), sampled_.data(), sampled_.n_bytes(),
                                   cudaMemcpyDeviceToHost, stream.get()));
   returned.arrived.Record(stream);
-  returned.n_rows = n_sampled_ = n_rows;
+  returned.n_rows = n_sampled_ = n_logit_rows_;
 }
 
 void CudaBatch::Take(std::span<Sampled> sampled) {

@@ -24,7 +24,10 @@ class CudaBatch {
   explicit CudaBatch(const StepShape& shape);
   static int64_t BytesFor(const StepShape& shape);
 
-  // Enqueues the copy. The view's pointers are to the GPU's memory.
+  // Enqueues the copy. The view's pointers are to the GPU's memory. A batch of one row a sequence
+  // is padded, as far as the limits allow, to one of a few sizes (BatchView): from 9 rows on to a
+  // multiple of 8, 16 or 32, by an eighth to a half; its context to one of two sizes an octave. So
+  // few records (below) serve decodes of all sizes.
   BatchView Upload(const Batch& batch, const Stream& stream);
 
   // What Sample reads and writes.
@@ -34,8 +37,8 @@ class CudaBatch {
   int32_t* sampled() const { return sampled_.As<int32_t>(); }
   float* margins() const { return sampled_.As<float>() + limits_.n_logit_rows; }
 
-  // Enqueues the copy of the last step's choices to the host.
-  void Return(int32_t n_rows, const Stream& stream);
+  // Enqueues the copy of the last step's choices to the host; not those of padding.
+  void Return(const Stream& stream);
   // Waits for the oldest choices that were returned and not taken.
   void Take(std::span<Sampled> sampled);
 
@@ -59,14 +62,17 @@ class CudaBatch {
     return reinterpret_cast<T*>(batch_.As<std::byte>() + offset);
   }
 
+  BatchView Padded(const BatchView& view) const;
+
   BatchLimits limits_;
-  int64_t max_context_;
+  int64_t page_size_;
   Layout layout_;
   DeviceBuffer batch_;
   PinnedBuffer host_;
-  Event copied_;          // host_ may be written again
-  DeviceBuffer sampled_;  // tokens, then margins: [n_logit_rows] each
-  int32_t n_sampled_ = 0;
+  Event copied_;              // host_ may be written again
+  DeviceBuffer sampled_;      // tokens, then margins: [n_logit_rows] each
+  int32_t n_logit_rows_ = 0;  // of the last batch
+  int32_t n_sampled_ = 0;     // of the last step that sampled
   std::array<Returned, Backend::kMaxSteps> returned_;
   int64_t n_returned_ = 0;
   int64_t n_taken_ = 0;
@@ -94,7 +100,8 @@ class StepRecords {
   // All that decides what a step launches, and on what.
   using Key = std::tuple<int32_t, int32_t, int32_t, bool, int32_t, int32_t, const void*, size_t,
                          int64_t, int64_t>;
-  // A decode of growing batches and contexts passes through some hundred sizes.
+  // Decodes of up to 256 sequences and 8192 keys have some 23 x 9 sizes; of a record's kernels the
+  // driver keeps some hundred KB.
   static constexpr size_t kMaxRecords = 256;
 
   std::map<Key, cudaGraphExec_t> records_;  // nullptr: came once

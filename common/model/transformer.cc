@@ -144,13 +144,11 @@ MutableTensor Transformer::Forward(const Batch& batch, std::span<const KvPages> 
   AIOS_CHECK_EQ(kv.size(), layers_.size());
   CheckBatch(batch, limits_, kv[0].page_size(), kv[0].k.shape()[0]);
   const BatchView rows = backend_.Upload(batch);
-  const MutableTensor logits = Rows(scratch_.logits, rows.n_logit_rows);
-  backend_.RunStep(rows, kv, [&] { Enqueue(rows, kv, logits); });
-  return logits;
+  backend_.RunStep(rows, kv, [&] { Enqueue(rows, kv); });
+  return Rows(scratch_.logits, batch.n_logit_rows());
 }
 
-void Transformer::Enqueue(const BatchView& rows, std::span<const KvPages> kv,
-                          const MutableTensor& logits) {
+void Transformer::Enqueue(const BatchView& rows, std::span<const KvPages> kv) {
   const int64_t n = rows.n_tokens;
   const MutableTensor x = Rows(scratch_.x, n), qkv = Rows(scratch_.qkv, n);
   const MutableTensor heads = Rows(scratch_.heads, n), ff = Rows(scratch_.ff, n);
@@ -170,6 +168,7 @@ void Transformer::Enqueue(const BatchView& rows, std::span<const KvPages> kv,
   // Logits, of the rows that want them: in a prefill the last, of thousands.
   if (rows.n_logit_rows == 0) return;
   const MutableTensor last = Rows(scratch_.last, rows.n_logit_rows);
+  const MutableTensor logits = Rows(scratch_.logits, rows.n_logit_rows);
   backend_.GatherLogitRows(x, rows, last);
   backend_.NormMatMul(last, NormOf(output_norm_),
                       config_.tied_embeddings ? embedding_ : untied_output_, logits);

@@ -69,7 +69,7 @@ class Transformer {
   void PrepareWeights(const Weights& weights);
   AttentionParams AttentionOf(const Layer& layer) const;
   Norm NormOf(const Weight& weight) const { return {weight, static_cast<float>(config_.norm_eps)}; }
-  void Enqueue(const BatchView& batch, std::span<const KvPages> kv, const MutableTensor& logits);
+  void Enqueue(const BatchView& rows, std::span<const KvPages> kv);
 
   Backend& backend_;
   ModelConfig config_;

@@ -52,9 +52,11 @@ struct AttentionArgs {
   int page_table_stride = 0;
 
   // Sequence s has the rows seq_offsets[s] to seq_offsets[s + 1]; they are its last ones: the keys
-  // of the last row are all kv_lengths[s], those of the row before it one fewer.
-  const int32_t* seq_offsets = nullptr;  // [n_seqs + 1], from 0 to at most n_tokens
-  const int32_t* kv_lengths = nullptr;   // [n_seqs], each at least the sequence's number of rows
+  // of the last row are all kv_lengths[s], those of the row before it one fewer. A row without keys
+  // gives zeros.
+  const int32_t* seq_offsets = nullptr;  // [n_seqs + 1], from first_row up by at most n_tokens
+  int first_row = 0;                     // the rows of q and out are counted from it
+  const int32_t* kv_lengths = nullptr;   // [n_seqs]: at least the sequence's number of rows, or 0
 
   // What the host knows of the batch; the launch depends on these alone, so that a launch captured
   // in a CUDA graph stays right while the device arrays change within them.

@@ -53,7 +53,8 @@ struct Sequence {
 
 __device__ inline Sequence LoadSequence(const AttentionArgs& args, int index) {
   const int first = args.seq_offsets[index];
-  return {index, first, args.seq_offsets[index + 1] - first, args.kv_lengths[index],
+  return {index, first - args.first_row, args.seq_offsets[index + 1] - first,
+          args.kv_lengths[index],
           args.page_table + static_cast<int64_t>(index) * args.page_table_stride};
 }
 
@@ -155,7 +156,8 @@ struct RowFold {
   __device__ float Fold(float acc, float chunk) const {
     return __fmaf_rn(acc, keep, __fmul_rn(chunk, take));
   }
-  __device__ float Normalizer() const { return __frcp_rn(sum); }
+  // Without a key the sums are 0, and so is the result.
+  __device__ float Normalizer() const { return sum == 0 ? 0 : __frcp_rn(sum); }
 };
 
 // The factors of 32 chunks at once, one a lane: those of Begin, called chunk after chunk from the

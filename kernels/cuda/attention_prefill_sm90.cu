@@ -69,6 +69,7 @@ struct Params {
   __nv_bfloat16* out;
   const int32_t* page_table;
   const int32_t* seq_offsets;
+  int first_row;
   const int32_t* kv_lengths;
   int page_table_stride;
   int n_seqs;
@@ -130,8 +131,8 @@ __device__ inline Tile FindTile(const Params& params, int index) {
     const int s = begin + lane;
     int first_token = 0, n_rows = 0, kv_length = 0, n_tiles = 0;
     if (s < params.n_seqs) {
-      first_token = params.seq_offsets[s];
-      n_rows = params.seq_offsets[s + 1] - first_token;
+      first_token = params.seq_offsets[s] - params.first_row;
+      n_rows = params.seq_offsets[s + 1] - params.seq_offsets[s];
       kv_length = params.kv_lengths[s];
       if (n_rows >= params.min_rows && n_rows > 0) {
         n_tiles = ((kv_length + kTile - 1) / kTile - (kv_length - n_rows) / kTile) * params.n_heads;
@@ -562,6 +563,7 @@ void Launch(const AttentionArgs& args, cudaStream_t stream, int min_rows) {
   params.out = static_cast<__nv_bfloat16*>(args.out);
   params.page_table = args.page_table;
   params.seq_offsets = args.seq_offsets;
+  params.first_row = args.first_row;
   params.kv_lengths = args.kv_lengths;
   params.page_table_stride = args.page_table_stride;
   params.n_seqs = args.n_seqs;

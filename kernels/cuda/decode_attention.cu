@@ -128,6 +128,18 @@ __device__ void TurnHeads(const RopeKvArgs& args, int sequence, int kv_head, int
   }
 }
 
+// The output of a row that is no token.
+__device__ void StoreNothingSeen(const RopeKvArgs& args, int sequence, int kv_head, int head_dim,
+                                 void* out) {
+  WaitForPreviousKernel();
+  const int n = args.n_heads / args.n_kv_heads * head_dim / 2;
+  uint32_t* const group = static_cast<uint32_t*>(out) +
+                          (static_cast<int64_t>(sequence) * args.n_kv_heads + kv_head) * n;
+  for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {
+    group[i] = 0;
+  }
+}
+
 // Grid: [chunks, n_kv_heads, n_seqs].
 template <int kHeadDim, Mode kMode>
 __global__ void __launch_bounds__(Decode<kHeadDim, kMode>::kThreads, kMode == Mode::kInTurn ? 3 : 1)
@@ -149,7 +161,10 @@ __global__ void __launch_bounds__(Decode<kHeadDim, kMode>::kThreads, kMode == Mo
   const int position = __ldcg(rope.positions + sequence);
   const int first_key = chunk * kChunkKeys;
   const int n_keys = min(position + 1 - first_key, kChunkKeys);
-  if (n_keys <= 0) return;
+  if (n_keys <= 0) {
+    if (position < 0 && chunk == 0) StoreNothingSeen(rope, sequence, kv_head, kHeadDim, args.out);
+    return;
+  }
 
   extern __shared__ __align__(16) uint8_t shared_bytes[];
   auto& shared = *reinterpret_cast<typename Shape::Shared*>(shared_bytes);
@@ -244,6 +259,7 @@ AttentionArgs AttentionOf(const DecodeAttentionArgs& args) {
           .page_table = rope.page_table,
           .page_table_stride = rope.page_table_stride,
           .seq_offsets = rope.seq_offsets,
+          .first_row = rope.first_row,
           .kv_lengths = args.kv_lengths,
           .n_seqs = rope.n_seqs,
           .n_tokens = rope.n_tokens,

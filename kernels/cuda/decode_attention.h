@@ -36,7 +36,9 @@ namespace aios::kernels::cuda {
 // bytes.
 struct DecodeAttentionArgs {
   // As for RopeAndStoreKv, and:
-  //   n_tokens = n_seqs, seq_offsets = 0, 1, 2, ...: sequence s has row s, at positions[s];
+  //   n_tokens = n_seqs, seq_offsets = first_row + 0, 1, 2, ...: sequence s has row s, at
+  //   positions[s]; or, where that is -1, none: its row of `out` becomes zeros, and nothing is
+  //   stored in the pages (a batch padded to a size that comes more often);
   //   head_dim is a multiple of 8, at most 256; n_heads a multiple of n_kv_heads;
   //   q is scratch: it may be written or not;
   //   entries of page_table past the newest position, and slots past it, are never used: they may
@@ -48,10 +50,13 @@ struct DecodeAttentionArgs {
   // complete by then, as far back as each let the next one start early. So what is read must be
   // older than the last launch that did not: older than a copy, the beginning of a graph, or an
   // Embed, Gather or Sample, which let nothing start before they end. Then it holds for what
-  // earlier steps wrote, and for what is copied at the beginning of this one.
+  // earlier steps wrote, and for what is copied at the beginning of this one. It holds in a step
+  // of which only some sequences go through here, too, if no other sequence of the step writes a
+  // page that these read; RopeAndStoreKv and Attention may follow at once for those others, in the
+  // same workspace: they wait for this to be complete.
   RopeKvArgs rope;
 
-  const int32_t* kv_lengths = nullptr;  // [n_seqs]: positions[s] + 1
+  const int32_t* kv_lengths = nullptr;  // [n_seqs]: positions[s] + 1, so 0 where it is -1
   int max_kv_length = 0;                // kv_lengths[s], at most; the launch depends on it
   float scale = 0;                      // 1 / sqrt(head_dim) in every model so far; positive
   void* out = nullptr;                  // [n_seqs, n_heads, head_dim]; does not overlap qkv

@@ -73,7 +73,8 @@ __global__ void __launch_bounds__(kThreads)
       x.Norm(sum, args.head_dim, args.eps, of_a, of_b);
     }
   }
-  if (active && !is_v) {
+  const bool is_token = position >= 0;
+  if (active && !is_v && is_token) {
     LoadFloats(args.cos + static_cast<int64_t>(position) * half + pair, of_a);
     LoadFloats(args.sin + static_cast<int64_t>(position) * half + pair, of_b);
     x.Turn(kHalves, of_a, of_b);
@@ -83,8 +84,8 @@ __global__ void __launch_bounds__(kThreads)
       static_cast<T*>(args.q) + (static_cast<int64_t>(token) * args.n_heads + head) * args.head_dim;
   // The same for the whole block: does it have heads of k or v?
   if (static_cast<int>((blockIdx.y + 1) * kThreads) / team > args.n_heads) {
-    const int seq = SequenceOf(args.seq_offsets, args.n_seqs, token);
-    if (active && !is_q) {
+    const int seq = SequenceOf(args.seq_offsets, args.n_seqs, args.first_row + token);
+    if (active && !is_q && is_token) {
       const int kv_head = head - args.n_heads - (is_v ? args.n_kv_heads : 0);
       const int index = paging.Page(position);
       const int64_t page =
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(kThreads)
                 args.head_dim;
     }
   }
-  if (active) {
+  if (active && (is_q || is_token)) {
     StorePack(x.a, out + first);
     StorePack(x.b, out + second);
   }
@@ -113,7 +114,8 @@ __global__ void __launch_bounds__(kWarp) RopeKvSlowKernel(const RopeKvArgs args)
   const bool is_q = head < args.n_heads;
   const bool is_v = head >= args.n_heads + args.n_kv_heads;
   const int position = args.positions[token];
-  const int seq = SequenceOf(args.seq_offsets, args.n_seqs, token);
+  if (position < 0 && !is_q) return;  // no token
+  const int seq = SequenceOf(args.seq_offsets, args.n_seqs, args.first_row + token);
 
   const T* in = static_cast<const T*>(args.qkv) +
                 (static_cast<int64_t>(token) * all_heads + head) * args.head_dim;
@@ -153,7 +155,7 @@ __global__ void __launch_bounds__(kWarp) RopeKvSlowKernel(const RopeKvArgs args)
       a *= scale * norm[i];
       b *= scale * norm[j];
     }
-    if (!is_v) {
+    if (!is_v && position >= 0) {
       const float cos = args.cos[static_cast<int64_t>(position) * half + pair];
       const float sin = args.sin[static_cast<int64_t>(position) * half + pair];
       const float turned_a = a * cos - b * sin;

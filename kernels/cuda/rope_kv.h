@@ -25,8 +25,10 @@ struct RopeKvArgs {
   RopePairing pairing = RopePairing::kHalves;
 
   // The batch: sequence s has the rows seq_offsets[s] to seq_offsets[s + 1]. A token's position is
-  // in [0, max_context) and in a page that exists; the kernel trusts that.
-  const int32_t* seq_offsets = nullptr;  // [n_seqs + 1], from 0 to n_tokens
+  // in [0, max_context) and in a page that exists; the kernel trusts that. Or it is -1: a row that
+  // is no token, of which nothing is stored in any page, and q is anything finite if qkv is.
+  const int32_t* seq_offsets = nullptr;  // [n_seqs + 1], from first_row to first_row + n_tokens
+  int first_row = 0;                     // the rows of qkv, positions and q are counted from it
   const int32_t* positions = nullptr;    // [n_tokens]
   int n_seqs = 0;
   int n_tokens = 0;

@@ -1,12 +1,14 @@
 // Random traces through the engine: whatever is beside a sequence, and whatever happens to it, its
 // tokens are those of the loop that remembers nothing and computes it alone (recompute.h); on the
-// CPU its scores are too, bit by bit. When a trace is through, every page is back.
+// CPU, and on CUDA with --deterministic, its scores are too, bit by bit. When a trace is through,
+// every page is back.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <random>
 #include <string>
 #include <tuple>
@@ -18,6 +20,7 @@
 #include "common/engine/engine.h"
 #include "common/engine/generate.h"
 #include "common/engine/recompute.h"
+#include "common/mm/kv_storage.h"
 #include "common/model/model.h"
 
 namespace aios {
@@ -64,15 +67,33 @@ struct Case {
   Tokens streamed;
 };
 
-class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::string>> {
+struct Lane {
+  std::string name;
+  BackendOptions backend;
+  // Whether scores are the same bit by bit. Else tokens are compared with those of the CPU, and a
+  // draw of chance can fall between two tokens' probabilities there and here: all are greedy.
+  bool is_bitwise = true;
+};
+
+void PrintTo(const Lane& lane, std::ostream* out) { *out << lane.name; }
+
+// One thread: so small a model has no work for two.
+const Lane kLanes[] = {
+    {"cpu_f32", {.backend = "cpu", .n_threads = 1}},
+    {"cuda_f32", {.backend = "cuda", .dtype = "f32"}, /*is_bitwise=*/false},
+    {"cuda_f32_deterministic", {.backend = "cuda", .dtype = "f32", .deterministic = true}},
+    {"cuda_bf16_deterministic", {.backend = "cuda", .dtype = "bf16", .deterministic = true}}};
+
+class BatchingTest : public testing::TestWithParam<std::tuple<std::string, Lane>> {
  protected:
   void SetUp() override {
-    const auto& [checkpoint, backend] = GetParam();
-    if (backend == "cuda" && !WhyNoCuda(0).empty()) GTEST_SKIP() << WhyNoCuda(0);
+    const auto& [checkpoint, lane] = GetParam();
+    if (lane.backend.backend == "cuda" && !WhyNoCuda(0).empty()) GTEST_SKIP() << WhyNoCuda(0);
     const std::string folder = "tests/golden/tiny/" + checkpoint;
     model_ = std::make_unique<Model>(Model::Load(folder));
     prompt_ = ParseJson(ReadTextFile(folder + "/golden.json"), folder)["prompt"].get<Tokens>();
-    oracle_backend_ = MakeBackend({.backend = "cpu", .n_threads = 1});
+    oracle_backend_ = MakeBackend(lane.is_bitwise ? lane.backend : kLanes[0].backend);
+    backend_ = MakeBackend(lane.backend);
     oracle_ = std::make_unique<Recompute>(*oracle_backend_, *model_, kContext);
   }
 
@@ -121,7 +142,7 @@ class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::
     }
     request.max_new_tokens = static_cast<int>(random.Chance(5) ? 0 : random(1, 60));
     request.max_context = random.Chance(20) ? n_prompt + random(1, 10) : kContext;
-    if (random.Chance(30)) {
+    if (random.Chance(30) && lane().is_bitwise) {
       request.sampling = {.temperature = 0.8F, .top_k = 20, .seed = static_cast<uint64_t>(id)};
     }
     if (random.Chance(30)) request.top_logits = kTopLogits;
@@ -145,7 +166,7 @@ class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::
   }
 
   // Whether it is what comes of it alone, or the beginning of that if it was ended early.
-  void Check(const Case& c, bool bitwise, Seen& seen) {
+  void Check(const Case& c, Seen& seen) {
     SCOPED_TRACE(fmt::format("request {}: {} prompt tokens", c.request.id,
                              c.request.generation.prompt_ids.size()));
     ASSERT_TRUE(c.got.has_value());
@@ -165,7 +186,7 @@ class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::
       EXPECT_EQ(got.tokens.size(), c.want.tokens.size());
       EXPECT_EQ(got.finish_reason, c.want.finish_reason);
     }
-    if (!bitwise || c.request.generation.top_logits == 0) return;
+    if (!lane().is_bitwise || c.request.generation.top_logits == 0) return;
     ASSERT_EQ(got.steps.size(), got.tokens.size());
     for (size_t i = 0; i < got.steps.size(); ++i) {
       ASSERT_EQ(got.steps[i].top, c.want.steps[i].top) << i;
@@ -176,12 +197,9 @@ class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::
   void RunTrace(uint32_t seed, Seen& seen) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Random random(seed);
-    const auto backend =
-        MakeBackend({.backend = std::get<1>(GetParam()), .dtype = "f32", .n_threads = 1});
-    const int64_t bytes_per_token =
-        2 * model_->config().n_layers * model_->config().kv_dim() * int64_t{sizeof(float)};
+    const int64_t bytes_per_token = KvStorage::BytesPerPage(*backend_, model_->config(), 1);
     now_ = 0;
-    Engine engine(*backend, *model_, RandomOptions(random, bytes_per_token));
+    Engine engine(*backend_, *model_, RandomOptions(random, bytes_per_token));
     engine.Observe([&](const SchedulerEvent& event) {
       seen.n_recomputed += event.kind == SchedulerEvent::Kind::kPreempted ? 1 : 0;
       seen.n_swapped += event.kind == SchedulerEvent::Kind::kSwapped ? 1 : 0;
@@ -214,7 +232,7 @@ class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::
       seen.n_mixed += stats.n_seqs > 1 && stats.n_rows > stats.n_seqs ? 1 : 0;
       now_ += random.Chance(2) ? static_cast<double>(random(-500, 500)) * 1e-3 : 1e-3;
     }
-    for (const Case& c : cases) Check(c, std::get<1>(GetParam()) == "cpu", seen);
+    for (const Case& c : cases) Check(c, seen);
 
     EXPECT_EQ(engine.scheduler().n_sequences(), 0);
     engine.cache().CheckIntegrity({});
@@ -227,6 +245,9 @@ class BatchingTest : public testing::TestWithParam<std::tuple<std::string, std::
     return c.got.has_value() && c.got->generation.finish_reason != FinishReason::kCancelled;
   }
 
+  static const Lane& lane() { return std::get<Lane>(GetParam()); }
+
+  std::unique_ptr<Backend> backend_;
   std::unique_ptr<Model> model_;
   Tokens prompt_;
   std::unique_ptr<Backend> oracle_backend_;
@@ -245,13 +266,13 @@ TEST_P(BatchingTest, EverySequenceIsAsItIsAlone) {
   EXPECT_GT(seen.n_mixed, 200);
 }
 
-std::string NameOf(const testing::TestParamInfo<std::tuple<std::string, std::string>>& info) {
-  return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+std::string NameOf(const testing::TestParamInfo<std::tuple<std::string, Lane>>& info) {
+  return std::get<0>(info.param) + "_" + std::get<1>(info.param).name;
 }
 INSTANTIATE_TEST_SUITE_P(Exact, BatchingTest,
                          testing::Combine(testing::Values("llama_tied", "llama3_scaled", "mistral",
                                                           "qwen2", "qwen3"),
-                                          testing::Values("cpu", "cuda")),
+                                          testing::ValuesIn(kLanes)),
                          NameOf);
 
 }  // namespace

@@ -6,13 +6,15 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "common/base/error.h"
 #include "common/sched/counted_memory.h"
 #include "common/sched/scheduler.h"
 
 namespace aios {
+
+inline constexpr SimulatedMemory kMuchMemory = {.n_pages = 1000, .page_size = 4};
 
 // "7:4+8" for each part of a plan: sequence 7's positions 4 to 11; "7:4+8*" if it samples.
 inline std::string TextOf(const StepPlan& plan) {

@@ -37,6 +37,7 @@ struct Layout {
   int extra_max_rows = 0;
   int extra_max_kv_length = 0;
   bool deterministic = true;
+  int first_row = 0;
   bool share_first_page = false;  // sequences of the same seed keep their first page in common
 };
 
@@ -85,7 +86,7 @@ std::vector<float> AttendLane(const Model& model, const std::vector<Step>& batch
                               const Layout& layout) {
   const int n_seqs = static_cast<int>(batch.size());
   const int width = model.head_dim;
-  std::vector<int32_t> seq_offsets = {0}, kv_lengths;
+  std::vector<int32_t> seq_offsets = {layout.first_row}, kv_lengths;
   AttentionArgs args;
   int n_pages = 0;
   int stride = 1;
@@ -98,7 +99,7 @@ std::vector<float> AttendLane(const Model& model, const std::vector<Step>& batch
     n_pages += pages;
     stride = std::max(stride, pages + 1);
   }
-  const int n_tokens = seq_offsets.back();
+  const int n_tokens = seq_offsets.back() - layout.first_row;
 
   std::vector<int32_t> free_pages(n_pages);
   std::iota(free_pages.begin(), free_pages.end(), 0);
@@ -134,6 +135,8 @@ std::vector<float> AttendLane(const Model& model, const std::vector<Step>& batch
         std::copy_n(content.v.begin() + from, width, v_pool.begin() + to);
       }
     }
+    if (step.kv_length == 0) q.insert(q.end(), size_t(step.n_rows) * model.n_heads * width, 1.0F);
+    if (step.kv_length == 0) continue;
     const size_t rows_begin = size_t(step.kv_length - step.n_rows) * model.n_heads * width;
     q.insert(q.end(), content.q.begin() + rows_begin, content.q.end());
   }
@@ -159,6 +162,7 @@ std::vector<float> AttendLane(const Model& model, const std::vector<Step>& batch
   args.page_table = table_device.data();
   args.page_table_stride = stride;
   args.seq_offsets = offsets_device.data();
+  args.first_row = layout.first_row;
   args.kv_lengths = lengths_device.data();
   args.n_seqs = n_seqs;
   args.n_tokens = n_tokens;
@@ -320,6 +324,27 @@ TEST_P(AttentionTest, SequencesWithoutRows) {
   const std::vector<Step> with = {{1, 0, 50}, {2, 1, 80}, {3, 0, 1}, {4, 33, 60}, {5, 0, 9}};
   const std::vector<Step> without = {{2, 1, 80}, {4, 33, 60}};
   EXPECT_EQ(Attend(GetParam(), with), Attend(GetParam(), without));
+}
+
+TEST_P(AttentionTest, RowsWithoutKeysGiveZeros) {
+  std::vector<Step> with = kMix;
+  with.push_back({20, 1, 0});
+  with.push_back({21, 2, 0});
+  const std::vector<float> want = Attend(GetParam(), kMix);
+  std::vector<float> got = Attend(GetParam(), with);
+  const size_t row = static_cast<size_t>(GetParam().n_heads) * GetParam().head_dim;
+  ASSERT_EQ(got.size(), want.size() + 3 * row);
+  EXPECT_EQ(std::vector<float>(got.end() - 3 * row, got.end()), std::vector<float>(3 * row));
+  got.resize(want.size());
+  EXPECT_EQ(got, want);
+}
+
+// Part of a larger batch.
+TEST_P(AttentionTest, RowsAreCountedFromTheFirst) {
+  for (const bool deterministic : {true, false}) {
+    EXPECT_EQ(Attend(GetParam(), kMix, {.deterministic = deterministic, .first_row = 37}),
+              Attend(GetParam(), kMix, {.deterministic = deterministic}));
+  }
 }
 
 // ---- Not one bit --------------------------------------------------------------------------------

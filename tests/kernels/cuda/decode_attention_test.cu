@@ -39,7 +39,9 @@ struct Model {
 // A sequence's numbers depend on its seed and the position alone.
 struct Sequence {
   uint64_t seed;
-  int kv_length;  // with the new token
+  int kv_length;  // with the new token; 0: there is none
+
+  size_t n_before() const { return static_cast<size_t>(std::max(kv_length - 1, 0)); }
 };
 
 struct Layout {
@@ -64,10 +66,10 @@ std::vector<float> Numbers(const Model& model, size_t n, uint64_t seed) {
 
 // Keys (or values) of all positions but the newest: [position, n_kv_heads, head_dim].
 std::vector<float> Keys(const Model& m, const Sequence& s) {
-  return Numbers(m, (s.kv_length - 1) * m.kv_dim(), 4 * s.seed);
+  return Numbers(m, s.n_before() * m.kv_dim(), 4 * s.seed);
 }
 std::vector<float> Values(const Model& m, const Sequence& s) {
-  return Numbers(m, (s.kv_length - 1) * m.kv_dim(), 4 * s.seed + 1);
+  return Numbers(m, s.n_before() * m.kv_dim(), 4 * s.seed + 1);
 }
 // The row of qkv that a sequence has at its newest position.
 std::vector<float> Row(const Model& m, const Sequence& s) {
@@ -403,6 +405,32 @@ TEST_P(DecodeAttentionTest, OneKeyGivesItsValue) {
     for (int i = 0; i < m.n_heads * m.head_dim; ++i) {
       const int head = m.n_heads + m.n_kv_heads + i / m.head_dim / (m.n_heads / m.n_kv_heads);
       ASSERT_EQ(FromLane(got.out[i]), row[head * m.head_dim + i % m.head_dim]) << i;
+    }
+  });
+}
+
+// A batch that is padded: rows that are no tokens give zeros, and leave the pages as they are.
+// Beside few, and beside so many that they are computed in another way.
+TEST_P(DecodeAttentionTest, RowsThatAreNoTokensStoreNothing) {
+  const Model& m = GetParam();
+  const Weights weights(m, kMaxContext);
+  InLane([&](auto lane) {
+    using T = decltype(lane);
+    for (const std::vector<Sequence>& batch : {kMix, {{1, 600}}, {{2, 1}}}) {
+      const Result<T> want = RunStep<T>(m, batch, {.shuffle = 4}, weights);
+      for (const int n_padding : {1, 6, 60}) {
+        std::vector<Sequence> padded = batch;
+        for (int i = 0; i < n_padding; ++i) padded.push_back({500u + i, 0});
+        for (const bool in_one : {true, false}) {
+          Result<T> got = RunStep<T>(m, padded, {.shuffle = 4}, weights, in_one);
+          const std::vector<T> rest(got.out.begin() + want.out.size(), got.out.end());
+          EXPECT_EQ(rest, std::vector<T>(rest.size())) << n_padding << in_one;
+          got.out.resize(want.out.size());
+          EXPECT_TRUE(SameBits(got.out, want.out)) << n_padding << in_one;
+          EXPECT_TRUE(SameBits(got.k, want.k)) << n_padding << in_one;
+          EXPECT_TRUE(SameBits(got.v, want.v)) << n_padding << in_one;
+        }
+      }
     }
   });
 }

@@ -21,7 +21,7 @@ constexpr float kEps = 1e-5F;
 
 struct Sequence {
   int n_rows;
-  int kv_length;
+  int kv_length;  // 0 with one row: a row that is no token
 };
 
 struct Case {
@@ -34,6 +34,7 @@ struct Case {
   bool norms = false;
   RopePairing pairing = RopePairing::kHalves;
   bool overlap = false;
+  int first_row = 0;
   int shift = 0;  // numbers by which qkv is off its alignment
 };
 
@@ -41,11 +42,12 @@ struct Case {
 struct Problem {
   Problem(const Case& c, const std::vector<Sequence>& sequences)
       : all_heads(c.n_heads + 2 * c.n_kv_heads) {
+    offsets = {c.first_row};
     pages_per_seq = (kMaxContext + c.page_size - 1) / c.page_size;
     n_pages = pages_per_seq * static_cast<int>(sequences.size());
     for (const Sequence& s : sequences) {
       for (int r = 0; r < s.n_rows; ++r) positions.push_back(s.kv_length - s.n_rows + r);
-      offsets.push_back(static_cast<int>(positions.size()));
+      offsets.push_back(c.first_row + static_cast<int>(positions.size()));
     }
     // 7 and the number of pages must have no common factor: then these are all of them, permuted.
     while (n_pages % 7 == 0) ++n_pages;
@@ -71,7 +73,7 @@ struct Problem {
   int n_tokens() const { return static_cast<int>(positions.size()); }
 
   int all_heads, pages_per_seq, n_pages;
-  std::vector<int32_t> offsets = {0}, positions, page_table;
+  std::vector<int32_t> offsets, positions, page_table;
   std::vector<float> qkv, bias, q_norm, k_norm, cos, sin;
 };
 
@@ -132,6 +134,7 @@ Output<T> Compute(const Case& c, const Problem& p) {
                   .sin = sin.data(),
                   .pairing = c.pairing,
                   .seq_offsets = offsets.data(),
+                  .first_row = c.first_row,
                   .positions = positions.data(),
                   .n_seqs = static_cast<int>(p.offsets.size()) - 1,
                   .n_tokens = p.n_tokens(),
@@ -164,8 +167,15 @@ void Check(const Case& c, const std::vector<Sequence>& sequences) {
   const double relative = sizeof(T) == 2 ? 0.004 : 4e-6;
   int64_t n_written = 0;
   for (size_t s = 0; s < sequences.size(); ++s) {
-    for (int row = p.offsets[s]; row < p.offsets[s + 1]; ++row) {
+    for (int row = p.offsets[s] - c.first_row; row < p.offsets[s + 1] - c.first_row; ++row) {
       for (int head = 0; head < p.all_heads; ++head) {
+        if (p.positions[row] < 0) {
+          for (int d = 0; d < c.head_dim && head < c.n_heads; ++d) {
+            const size_t at = (static_cast<size_t>(row) * c.n_heads + head) * c.head_dim + d;
+            ASSERT_TRUE(std::isfinite(AsFloat(got.q[at]))) << "row " << row << " head " << head;
+          }
+          continue;
+        }
         const auto want = Reference(c, p, row, head);
         const T* out = got.q.data() + (static_cast<size_t>(row) * c.n_heads + head) * c.head_dim;
         if (head >= c.n_heads) {
@@ -190,8 +200,8 @@ void Check(const Case& c, const std::vector<Sequence>& sequences) {
   EXPECT_EQ(n_written, 0);
 }
 
-const std::vector<Sequence> kMixed = {{1, 1},   {7, 20}, {0, 3},  {1, 300},
-                                      {17, 17}, {0, 1},  {2, 320}};
+const std::vector<Sequence> kMixed = {{1, 1},   {7, 20}, {0, 3},   {1, 300},
+                                      {17, 17}, {0, 1},  {2, 320}, {1, 0}};
 
 TEST_F(RopeKvTest, EqualsDoublesAndTouchesNothingElse) {
   for (const int head_dim : {2, 6, 16, 32, 64, 80, 96, 128, 256, 300}) {
@@ -232,6 +242,12 @@ TEST_F(RopeKvTest, ManySequences) {
     for (int s = 0; s < n_seqs; ++s) sequences.push_back({(s + 2) % 3, 5 + s});
     Check<uint16_t>({.dtype = Format::kBF16, .n_heads = 2, .n_kv_heads = 1}, sequences);
   }
+}
+
+TEST_F(RopeKvTest, RowsAreCountedFromTheFirst) {
+  Check<float>({.norms = true, .first_row = 41}, kMixed);
+  Check<uint16_t>({.dtype = Format::kBF16, .first_row = 41}, kMixed);
+  Check<uint16_t>({.dtype = Format::kBF16, .head_dim = 6, .first_row = 41}, kMixed);
 }
 
 TEST_F(RopeKvTest, MisalignedInputs) {
