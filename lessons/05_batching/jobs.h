@@ -1,6 +1,8 @@
 // Jobs: the requests of the workload, with their tokens, the same for every way of running them.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,10 @@ struct Job {
   bool is_made_up = false;  // of a trace: then the answer is as long as it may be
 
   int64_t n_prompt() const { return static_cast<int64_t>(generation.prompt_ids.size()); }
-  int64_t max_tokens() const { return n_prompt() + generation.max_new_tokens; }
+  // Of prompt and answer.
+  int64_t max_tokens() const {
+    return std::min(n_prompt() + generation.max_new_tokens, generation.max_context);
+  }
 };
 
 // The trace that --trace names, or the lesson's own. Throws InputError for one that cannot be read,
