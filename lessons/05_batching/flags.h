@@ -37,6 +37,8 @@ struct Flags {
   int64_t n_simulated = 10'000;  // requests
   Fault fault = Fault::kNone;
 
+  // Rows of prompts in a step: what --chunk says, or what is good for the device.
+  int64_t ChunkOn(bool gpu) const { return chunk > 0 ? chunk : gpu ? 512 : 32; }
   // Whether the flags say what to ask: then that, all at once, is the workload.
   bool has_prompts() const {
     return !lesson.prompts.empty() || !lesson.prompts_file.empty() || !lesson.prompt_ids.empty();

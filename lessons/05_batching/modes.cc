@@ -201,7 +201,7 @@ std::vector<Mode> MakeModes(const Flags& flags, const std::vector<Job>& jobs, bo
   modes.push_back({.name = "continuous", .options = options});
 
   scheduler.chunked_prefill = true;
-  scheduler.prefill_chunk = flags.chunk > 0 ? flags.chunk : (on_gpu ? 512 : 32);
+  scheduler.prefill_chunk = flags.ChunkOn(on_gpu);
   scheduler.max_step_tokens = flags.max_seqs + scheduler.prefill_chunk;
   Plant(flags.fault, options);
   modes.push_back({.name = "continuous, chunked", .options = options});

@@ -27,6 +27,7 @@ constexpr std::array kPolicies = {Policy::kFirstCome, Policy::kPriority, Policy:
 struct Subject {
   std::string model;
   std::string device;
+  bool on_gpu = false;
   StepCost cost;
   int64_t max_context = 0;
 };
@@ -56,6 +57,7 @@ Subject OpenSubject(const Flags& flags, const std::string& argv0) {
   constexpr double kOverhead = 50e-6;  // seconds: to plan a step, and to start it
   return {.model = config.name.empty() ? flags.lesson.random_weights : config.name,
           .device = device.name,
+          .on_gpu = device.is_gpu,
           .cost = {.bytes_per_s = device.read_bytes_s,
                    .flops_per_s = device.flop_s,
                    .weight_bytes = size.n_bytes(),
@@ -170,7 +172,7 @@ std::string Line(std::string_view policy, const Workload& workload,
 int SimulatePolicies(const Flags& flags, const std::string& argv0) {
   const Subject subject = OpenSubject(flags, argv0);
   SchedulerOptions options = {.max_seqs = flags.max_seqs,
-                              .prefill_chunk = flags.chunk > 0 ? flags.chunk : 32,
+                              .prefill_chunk = flags.ChunkOn(subject.on_gpu),
                               .preemption = flags.preemption,
                               .max_waiting = kMaxWorkloadRequests,
                               .patience = flags.patience};

@@ -91,12 +91,12 @@ class TokensTest(unittest.TestCase):
                       ("--preemption", "swap", "--swap-memory", "20kB"),
                       ("--policy", "priority"), ("--overlap", "on")):
             with self.subTest(flags=flags):
-                found = self.check("--model", TINY / "llama_tied", "--page-size", 16,
-                                   "--context", 272, "--kv-memory", 20 * 16 * 512, "--time-scale", 0,
+                found = self.check("--model", TINY / "llama_tied", "--page-size", 4,
+                                   "--context", 272, "--kv-memory", 80 * 4 * 520, "--time-scale", 0,
                                    *flags)
                 self.assertGreater(found["figures"]["continuous_chunked_preemptions"], 0)
                 self.assertEqual(found["figures"]["one_at_a_time_preemptions"], 0)
-                self.assertLessEqual(found["figures"]["continuous_chunked_pages"], 20)
+                self.assertLessEqual(found["figures"]["continuous_chunked_pages"], 80)
 
     def test_drawn_by_a_seed(self):
         prompts = written([[1, 2, 3], [1, 2, 3], [4]])
