@@ -92,7 +92,7 @@ class TokensTest(unittest.TestCase):
                       ("--policy", "priority"), ("--overlap", "on")):
             with self.subTest(flags=flags):
                 found = self.check("--model", TINY / "llama_tied", "--page-size", 4,
-                                   "--context", 272, "--kv-memory", 80 * 4 * 520, "--time-scale", 0,
+                                   "--context", 272, "--kv-memory", 80 * 4 * 512, "--time-scale", 0,
                                    *flags)
                 self.assertGreater(found["figures"]["continuous_chunked_preemptions"], 0)
                 self.assertEqual(found["figures"]["one_at_a_time_preemptions"], 0)
