@@ -358,6 +358,8 @@ __device__ inline void WgmmaRS(float (&d)[kN / 2], const uint32_t (&a)[4], uint6
 #define AIOS_D13 "%104, %105, %106, %107, %108, %109, %110, %111"
 #define AIOS_D14 "%112, %113, %114, %115, %116, %117, %118, %119"
 #define AIOS_D15 "%120, %121, %122, %123, %124, %125, %126, %127"
+#define AIOS_NAMES_8 AIOS_D0
+#define AIOS_NAMES_16 AIOS_D0 ", " AIOS_D1
 #define AIOS_NAMES_32 AIOS_D0 ", " AIOS_D1 ", " AIOS_D2 ", " AIOS_D3
 #define AIOS_NAMES_40 AIOS_NAMES_32 ", " AIOS_D4
 #define AIOS_NAMES_48 AIOS_NAMES_40 ", " AIOS_D5
@@ -367,6 +369,8 @@ __device__ inline void WgmmaRS(float (&d)[kN / 2], const uint32_t (&a)[4], uint6
 #define AIOS_F8(i)                                                                            \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
+#define AIOS_REGISTERS_8 AIOS_F8(0)
+#define AIOS_REGISTERS_16 AIOS_REGISTERS_8, AIOS_F8(8)
 #define AIOS_REGISTERS_32 AIOS_F8(0), AIOS_F8(8), AIOS_F8(16), AIOS_F8(24)
 #define AIOS_REGISTERS_40 AIOS_REGISTERS_32, AIOS_F8(32)
 #define AIOS_REGISTERS_48 AIOS_REGISTERS_40, AIOS_F8(40)
@@ -398,6 +402,8 @@ __device__ inline void WgmmaRS(float (&d)[kN / 2], const uint32_t (&a)[4], uint6
                      "n"(kTransposeB ? 1 : 0));                                                    \
     }                                                                                              \
   };
+AIOS_WGMMA(16, 8, 8, 9, 10, 11, 12, 13, 14)
+AIOS_WGMMA(32, 16, 16, 17, 18, 19, 20, 21, 22)
 AIOS_WGMMA(64, 32, 32, 33, 34, 35, 36, 37, 38)
 AIOS_WGMMA(80, 40, 40, 41, 42, 43, 44, 45, 46)
 AIOS_WGMMA(96, 48, 48, 49, 50, 51, 52, 53, 54)
@@ -417,6 +423,10 @@ AIOS_WGMMA(256, 128, 128, 129, 130, 131, 132, 133, 134)
 #undef AIOS_NAMES_40
 #undef AIOS_REGISTERS_32
 #undef AIOS_NAMES_32
+#undef AIOS_REGISTERS_16
+#undef AIOS_NAMES_16
+#undef AIOS_REGISTERS_8
+#undef AIOS_NAMES_8
 #undef AIOS_F8
 #undef AIOS_WGMMA
 #undef AIOS_D0
