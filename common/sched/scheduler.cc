@@ -85,8 +85,9 @@ void Scheduler::MakeRoom() {
 // smaller ones, else it might never fit.
 void Scheduler::Admit() {
   if (options_.static_batches && !admitted_.empty()) return;
-  while (
-      !has_preempted_) {  // else pages are short, and the queue has who is not to be in this plan
+  // A plan that has preempted admits nobody else: pages are short, and who was preempted waits for
+  // the next plan.
+  while (!has_preempted_) {
     Sequence* next = waiting_.First(now_);
     if (next == nullptr || !HasRows(*next)) return;
     while (!TryAdmit(*next)) {
@@ -95,6 +96,8 @@ void Scheduler::Admit() {
   }
 }
 
+// Next tokens first: a step has a row for every sequence that may be admitted. Then chunks: at
+// least one row is left for the first that is prefilling.
 void Scheduler::Fill(StepPlan& plan) {
   plan.rows.reserve(admitted_.size());
   for (Sequence* s : admitted_) {
@@ -111,8 +114,8 @@ void Scheduler::Fill(StepPlan& plan) {
     Compute(*s, n_rows, plan);
     n_left -= n_rows;
   }
-  std::ranges::stable_partition(plan.rows,
-                                [](const ScheduledRows& r) { return r.n_rows == 1 && r.samples; });
+  std::stable_partition(plan.rows.begin(), plan.rows.end(),
+                        [](const ScheduledRows& r) { return r.n_rows == 1 && r.samples; });
 }
 
 void Scheduler::Compute(Sequence& s, int64_t n_rows, StepPlan& plan) {
