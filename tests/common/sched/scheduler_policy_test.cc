@@ -91,8 +91,7 @@ TEST(Scheduler, MoreUrgentOnesTakePagesIfThatHelps) {
   // 25 tokens need 7 pages. Those of 2 and 3 would not be enough.
   s.SubmitWithPriority(4, 1, 25, 1);
   EXPECT_EQ(s.Plan(), "1:8+1* 2:4+1* 3:4+1*");
-  // 5 pages: that of 3, who is the least urgent, is enough to have them, those of 2 to have one to
-  // spare for each that runs.
+  // 3 pages: with those of 3 there are as many, but none to spare; with those of 2 there are.
   s.SubmitWithPriority(5, 0, 12, 1);
   EXPECT_EQ(s.Plan(), "1:9+1* 5:0+12*");
   EXPECT_EQ(s.Log(), "submitted 4, submitted 5, preempted 3 (5), preempted 2 (5), admitted 5");
