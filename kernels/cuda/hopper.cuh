@@ -51,13 +51,16 @@ CUtensorMap MakeTensorMap(const void* data, const std::array<uint64_t, kRank>& s
                           const std::array<uint32_t, kRank>& box, Swizzle swizzle) {
   static_assert(kRank >= 2 && kRank <= 5);
   // The function comes from the driver that is there, so that programs start where there is none.
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  AIOS_CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                   cudaEnableDefault, &found));
-  if (found != cudaDriverEntryPointSuccess || function == nullptr)
-    throw std::runtime_error(
-        "the CUDA driver has no cuTensorMapEncodeTiled: it is older than 12.0");
+  static void* const function = [] {
+    void* entry = nullptr;
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    AIOS_CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000,
+                                                     cudaEnableDefault, &found));
+    if (found != cudaDriverEntryPointSuccess || entry == nullptr)
+      throw std::runtime_error(
+          "the CUDA driver has no cuTensorMapEncodeTiled: it is older than 12.0");
+    return entry;
+  }();
   std::array<uint32_t, kRank> element_strides;
   element_strides.fill(1);
   CUtensorMap map;

@@ -43,7 +43,7 @@ struct Problem {
     const TestBuffer<uint16_t> dw(w);
     const TestBuffer<T> dy(n_rows * s.d_out);
     if constexpr (sizeof(T) == 4) {
-      dy_upload(dy, first, n_rows);
+      UploadBefore(dy, first, n_rows);
     }
     GemmSm90({.x = dx.data(),
               .weight = dw.data(),
@@ -79,7 +79,7 @@ struct Problem {
 
  private:
   template <typename T>
-  void dy_upload(const TestBuffer<T>& dy, int64_t first, int64_t n_rows) const {
+  void UploadBefore(const TestBuffer<T>& dy, int64_t first, int64_t n_rows) const {
     const std::vector<float> rows(before.begin() + first * s.d_out,
                                   before.begin() + (first + n_rows) * s.d_out);
     AIOS_CUDA_CHECK(
