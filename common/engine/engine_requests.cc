@@ -72,16 +72,16 @@ bool Engine::Cancel(SequenceId id) {
 // Its answer is complete, or is not to be.
 void Engine::End(const std::shared_ptr<Request>& request, FinishReason reason,
                  std::exception_ptr failure) {
-  const std::shared_ptr<Request> kept = request;  // beyond requests_
-  const SequenceId id = kept->asked.id;
-  if (kept->answer.finished()) {
+  const SequenceId id = request->asked.id;
+  if (request->answer.finished()) {
     scheduler_->Finish(id, clock_());
   } else {
-    kept->answer.End(reason);
+    request->answer.End(reason);
     scheduler_->Abort(id, clock_());
   }
-  requests_.erase(id);
-  kept->Report(std::move(failure));
+  // Not there any more for who is told, but still there.
+  const auto node = requests_.extract(id);
+  node.mapped()->Report(std::move(failure));
 }
 
 void Engine::FailAll(const std::exception_ptr& failure) {
