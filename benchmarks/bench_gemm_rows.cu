@@ -4,17 +4,24 @@
 // "layers": eight layers of a model as one graph, as the backend does them but for the attention:
 //     own:      norm; qkv; out + residual; norm; gate, up + SiLU; down + residual; all overlapped
 //     library:  the same, SiLU a kernel of its own, and no overlap with cuBLASLt's kernels
-// Then the single products, over different matrices, many times the L2 in all.
+// Then the single products, over different matrices, many times the L2 in all. --ways: each of
+// these by all of the ways that GemmSm90 has, the fastest few, and the layers with the fastest.
 //
-//   bazel run -c opt //benchmarks:bench_gemm_rows -- [--json FILE] [--quick]
+//   bazel run -c opt //benchmarks:bench_gemm_rows -- [--model NAME] [--rows N,N,...] [--ways]
+//       [--json FILE] [--quick]
 #include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <map>
+#include <span>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/gemm_sm90.h"
 #include "kernels/cuda/rms_norm.h"
@@ -25,6 +32,7 @@ namespace aios {
 namespace {
 
 using kernels::Format;
+using kernels::cuda::GemmSm90Way;
 using kernels::cuda::GemvOutput;
 using ladder::DeviceArray;
 
@@ -33,11 +41,18 @@ constexpr int kLayers = 8;
 
 struct Model {
   const char* name;
-  int64_t d_model, d_ff, d_query, d_qkv;
+  int64_t d_model, d_ff, d_query, d_qkv, vocab_size;
 };
-constexpr Model kModels[] = {{"llama-8b", 4096, 14336, 4096, 6144},
-                             {"llama-1b", 2048, 8192, 2048, 3072},
-                             {"qwen3-0.6b", 1024, 3072, 2048, 4096}};
+constexpr Model kModels[] = {{"llama-8b", 4096, 14336, 4096, 6144, 128256},
+                             {"llama-1b", 2048, 8192, 2048, 3072, 128256},
+                             {"qwen3-0.6b", 1024, 3072, 2048, 4096, 151936}};
+
+struct Options {
+  ladder::Flags ladder;
+  std::string model;          // empty: all
+  std::vector<int64_t> rows;  // empty: the usual ones
+  bool ways = false;
+};
 
 DeviceArray Rows(int64_t d, size_t size) { return DeviceArray(kMaxRows * d * size); }
 
@@ -52,17 +67,21 @@ struct Product {
   void* both = nullptr;  // for kSiluMul by the library: [n_rows, 2 d_out]
 };
 
-void Own(const Product& p, cudaStream_t stream) {
-  kernels::cuda::GemmSm90({.x = p.x,
-                           .weight = p.weight,
-                           .y = p.y,
-                           .n_rows = p.n_rows,
-                           .d_in = p.d_in,
-                           .d_out = p.d_out,
-                           .y_dtype = p.y_dtype,
-                           .output = p.output,
-                           .overlap_previous = true},
-                          stream);
+kernels::cuda::GemmSm90Args ArgsOf(const Product& p, const GemmSm90Way& way) {
+  return {.x = p.x,
+          .weight = p.weight,
+          .y = p.y,
+          .n_rows = p.n_rows,
+          .d_in = p.d_in,
+          .d_out = p.d_out,
+          .y_dtype = p.y_dtype,
+          .output = p.output,
+          .way = way,
+          .overlap_previous = true};
+}
+
+void Own(const Product& p, cudaStream_t stream, const GemmSm90Way& way = {}) {
+  kernels::cuda::GemmSm90(ArgsOf(p, way), stream);
 }
 
 void Library(kernels::cuda::Gemm& gemm, const Product& p, cudaStream_t stream) {
@@ -153,8 +172,12 @@ ladder::Row RowOf(const ladder::Limits& limits, int level, const char* name, std
           .memory_bound = memory_bound};
 }
 
+// The fastest way of each product: (d_in, d_out, rows).
+using BestWays = std::map<std::tuple<int64_t, int64_t, int64_t>, GemmSm90Way>;
+
 void BenchLayers(const Model& model, const std::vector<int64_t>& counts,
-                 const ladder::Limits& limits, std::vector<ladder::Row>& rows) {
+                 const ladder::Limits& limits, const BestWays& best,
+                 std::vector<ladder::Row>& rows) {
   const Layers layers(model);
   kernels::cuda::Gemm gemm;
   for (const int64_t n_rows : counts) {
@@ -170,74 +193,242 @@ void BenchLayers(const Model& model, const std::vector<int64_t>& counts,
                            layers.Bytes() * static_cast<double>(n_rows), layers.Bytes()));
     };
     add(1, "own", [](const Product& p, cudaStream_t stream) { Own(p, stream); });
+    if (!best.empty()) {
+      add(2, "own, the fastest ways", [&](const Product& p, cudaStream_t stream) {
+        Own(p, stream, best.at({p.d_in, p.d_out, p.n_rows}));
+      });
+    }
     add(0, "cuBLASLt", [&](const Product& p, cudaStream_t stream) { Library(gemm, p, stream); });
   }
 }
 
-void BenchProduct(int64_t d_in, int64_t d_out, const std::vector<int64_t>& counts,
-                  const ladder::Limits& limits, std::vector<ladder::Row>& rows) {
-  constexpr int64_t kMatrixNumbers = 500'000'000;
-  const int n_matrices = static_cast<int>(std::max<int64_t>(2, kMatrixNumbers / (d_in * d_out)));
-  const DeviceArray weights = DeviceArray::NormalBF16(n_matrices * d_in * d_out, 1);
-  const DeviceArray x = DeviceArray::NormalBF16(kMaxRows * d_in, 2);
-  const DeviceArray y(std::min<int64_t>(kMaxRows, counts.back()) * d_out * 4);
-  kernels::cuda::Gemm gemm;
-  for (const int64_t n_rows : counts) {
-    const auto add = [&](int level, const char* name, const auto& multiply) {
-      const double seconds = ladder::TimeKernel(
-          [&](int i, cudaStream_t stream) {
-            multiply(Product{x.As<void>(), weights.As<uint16_t>() + i % n_matrices * d_in * d_out,
-                             y.As<void>(), n_rows, d_in, d_out},
-                     stream);
-          },
-          {.launches_per_repeat = std::clamp(n_matrices, 10, 60), .repeats = 7});
-      const auto numbers = static_cast<double>(d_in * d_out);
-      rows.push_back(RowOf(
-          limits, level, name,
-          std::to_string(n_rows) + " x " + std::to_string(d_in) + " to " + std::to_string(d_out),
-          seconds, 2.0 * static_cast<double>(n_rows) * numbers,
-          2 * (numbers + static_cast<double>(n_rows * (d_in + d_out)))));
+// A product of a model, over as many matrices as are many times the L2.
+struct Case {
+  const char* name;
+  int64_t d_in, d_out;
+  Format y_dtype = Format::kBF16;
+  GemvOutput output = GemvOutput::kStore;
+
+  int64_t n_numbers() const { return d_in * d_out * (output == GemvOutput::kSiluMul ? 2 : 1); }
+};
+
+std::vector<Case> CasesOf(const Model& m) {
+  return {{"qkv", m.d_model, m.d_qkv},
+          {"out", m.d_query, m.d_model, Format::kF32, GemvOutput::kAdd},
+          {"gate, up", m.d_model, m.d_ff, Format::kBF16, GemvOutput::kSiluMul},
+          {"down", m.d_ff, m.d_model, Format::kF32, GemvOutput::kAdd},
+          {"logits", m.d_model, m.vocab_size, Format::kF32}};
+}
+
+class Matrices {
+ public:
+  Matrices(const Case& c, int64_t max_rows)
+      : c_(c),
+        n_(static_cast<int>(std::max<int64_t>(2, kNumbers / c.n_numbers()))),
+        weights_(DeviceArray::NormalBF16(n_ * c.n_numbers(), 1)),
+        x_(DeviceArray::NormalBF16(max_rows * c.d_in, 2)),
+        y_(DeviceArray::NormalF32(max_rows * c.d_out, 3)),
+        both_(c.output == GemvOutput::kSiluMul ? max_rows * c.d_out * 4 : 16) {}
+
+  template <typename Multiply>
+  double Time(int64_t n_rows, int repeats, const Multiply& multiply) const {
+    return ladder::TimeKernel(
+        [&](int i, cudaStream_t stream) { multiply(ProductOf(n_rows, i), stream); },
+        {.launches_per_repeat = std::clamp(n_, 10, 30), .repeats = repeats});
+  }
+  Product ProductOf(int64_t n_rows, int i) const {
+    return {x_.As<void>(),   weights_.As<uint16_t>() + i % n_ * c_.n_numbers(),
+            y_.As<void>(),   n_rows,
+            c_.d_in,         c_.d_out,
+            c_.y_dtype,      c_.output,
+            both_.As<void>()};
+  }
+
+ private:
+  static constexpr int64_t kNumbers = 500'000'000;
+  Case c_;
+  int n_;
+  DeviceArray weights_, x_, y_, both_;
+};
+
+// Times all ways that could be any good, prints the fastest and returns the first.
+GemmSm90Way FindWay(const Case& c, const Matrices& matrices, int64_t n_rows) {
+  struct Timed {
+    double seconds;
+    GemmSm90Way way;
+  };
+  std::vector<Timed> all;
+  for (GemmSm90Way way : kernels::cuda::GemmSm90Ways()) {
+    const int64_t x_tiles = (n_rows + way.x_rows - 1) / way.x_rows;
+    if (way.x_rows >= 2 * n_rows || (x_tiles > 2 && way.x_rows < 256)) continue;
+    const int64_t tiles = (c.n_numbers() / c.d_in + way.weight_rows - 1) / way.weight_rows;
+    for (const int n_parts : {1, 2, 3, 4, 8}) {
+      const int64_t n_blocks = tiles * x_tiles * n_parts;
+      if (n_parts * way.sharing > 8 || c.d_in < 128 * n_parts) continue;
+      if (n_parts > 1 && n_blocks > 300) continue;
+      if (n_blocks < 48 && n_parts < 8 / way.sharing) continue;
+      way.parts = n_parts;
+      all.push_back(
+          {matrices.Time(n_rows, 3,
+                         [&](const Product& p, cudaStream_t stream) { Own(p, stream, way); }),
+           way});
+    }
+  }
+  std::sort(all.begin(), all.end(),
+            [](const Timed& a, const Timed& b) { return a.seconds < b.seconds; });
+  std::printf("%-8s %4d rows:", c.name, static_cast<int>(n_rows));
+  std::map<int, int> n_shown;  // the two fastest of each number of parts
+  for (const auto& [seconds, way] : all) {
+    if (++n_shown[way.parts] > 2) continue;
+    std::printf("  %.1f us (%d x %d, sharing %d, blocks %d, parts %d)", seconds * 1e6,
+                way.weight_rows, way.x_rows, way.sharing, way.blocks, way.parts);
+  }
+  std::printf("\n");
+  return all.front().way;
+}
+
+void BenchProducts(const Model& model, const std::vector<int64_t>& counts,
+                   const ladder::Limits& limits, bool ways, BestWays& best,
+                   std::vector<ladder::Row>& rows) {
+  for (const Case& c : CasesOf(model)) {
+    const int64_t max_rows = *std::max_element(counts.begin(), counts.end());
+    const Matrices matrices(c, max_rows);
+    kernels::cuda::Gemm gemm;
+    for (const int64_t n_rows : counts) {
+      const auto add = [&](int level, const std::string& name, const auto& multiply) {
+        const double seconds = matrices.Time(n_rows, 7, multiply);
+        const auto numbers = static_cast<double>(c.n_numbers());
+        const int64_t n_activations = n_rows * (c.d_in + c.d_out);
+        rows.push_back(RowOf(limits, level, name.c_str(),
+                             std::string(model.name) + " " + c.name + ", " +
+                                 std::to_string(n_rows) + " x " + std::to_string(c.d_in) + " to " +
+                                 std::to_string(c.d_out),
+                             seconds, 2.0 * static_cast<double>(n_rows) * numbers,
+                             2 * (numbers + static_cast<double>(n_activations))));
+      };
+      const GemmSm90Way chosen =
+          kernels::cuda::GemmSm90WayFor(ArgsOf(matrices.ProductOf(n_rows, 0), {}));
+      char name[80];
+      std::snprintf(name, sizeof(name), "own %dx%d, shared %d, x%d, parts %d", chosen.weight_rows,
+                    chosen.x_rows, chosen.sharing, chosen.blocks, chosen.parts);
+      add(1, name, [](const Product& p, cudaStream_t stream) { Own(p, stream); });
+      add(0, "cuBLASLt", [&](const Product& p, cudaStream_t stream) { Library(gemm, p, stream); });
+      if (ways) best[{c.d_in, c.d_out, n_rows}] = FindWay(c, matrices, n_rows);
+    }
+  }
+}
+
+__global__ void NothingKernel() {}
+
+// How many clusters of blocks the GPU has room for at once: a multiprocessor works for one
+// cluster's blocks only beside others of its group, and the groups differ in size.
+void PrintRoomForClusters() {
+  for (const int kilobytes : {217, 109}) {
+    AIOS_CUDA_CHECK(cudaFuncSetAttribute(NothingKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         kilobytes * 1024));
+    std::printf("blocks of %d KB that fit in clusters of", kilobytes);
+    for (const unsigned size : {1, 2, 3, 4, 6, 8}) {
+      cudaLaunchAttribute attribute = {};
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim = {size, 1, 1};
+      cudaLaunchConfig_t config = {};
+      config.gridDim = dim3(size * 64);
+      config.blockDim = dim3(288);
+      config.dynamicSmemBytes = kilobytes * size_t{1024};
+      config.attrs = &attribute;
+      config.numAttrs = 1;
+      int n_clusters = 0;
+      AIOS_CUDA_CHECK(cudaOccupancyMaxActiveClusters(&n_clusters, NothingKernel, &config));
+      std::printf("  %u: %u", size, n_clusters * size);
+    }
+    std::printf("\n");
+  }
+}
+
+// ---- The program --------------------------------------------------------------------------------
+
+[[noreturn]] void Refuse(const std::string& why) {
+  std::fprintf(stderr, "bench_gemm_rows: %s\n", why.c_str());
+  std::exit(2);
+}
+
+std::vector<int64_t> ParseRows(const std::string& text) {
+  std::vector<int64_t> rows;
+  const char* at = text.c_str();
+  while (true) {
+    char* end = nullptr;
+    const long n = std::strtol(at, &end, 10);
+    if (end == at || n < 1 || n > kMaxRows || (*end != ',' && *end != '\0')) {
+      Refuse("--rows wants numbers from 1 to " + std::to_string(kMaxRows) + ", such as 64,128");
+    }
+    rows.push_back(n);
+    if (*end == '\0') return rows;
+    at = end + 1;
+  }
+}
+
+Options ParseOptions(int argc, char** argv) {
+  Options options;
+  std::vector<char*> rest = {argv[0]};
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    const auto value = [&]() -> std::string {
+      if (i + 1 == argc) Refuse(flag + " wants a value");
+      return argv[++i];
     };
-    add(1, "own", [](const Product& p, cudaStream_t stream) { Own(p, stream); });
-    add(0, "cuBLASLt", [&](const Product& p, cudaStream_t stream) { Library(gemm, p, stream); });
+    if (flag == "--model") {
+      options.model = value();
+    } else if (flag == "--rows") {
+      options.rows = ParseRows(value());
+    } else if (flag == "--ways") {
+      options.ways = true;
+    } else {
+      rest.push_back(argv[i]);
+    }
   }
+  options.ladder = ladder::ParseFlags(static_cast<int>(rest.size()), rest.data());
+  if (!options.model.empty() &&
+      std::none_of(std::begin(kModels), std::end(kModels),
+                   [&](const Model& m) { return m.name == options.model; })) {
+    Refuse("no model " + options.model + "; there are llama-8b, llama-1b and qwen3-0.6b");
+  }
+  return options;
 }
 
-void Main(const ladder::Flags& flags) {
+void Main(const Options& options) {
   const ladder::Limits limits = ladder::MeasureLimits(/*with_gemm=*/true);
   std::printf("%s: read %.2f TB/s, product %.0f TFLOP/s\n", limits.device.c_str(),
               limits.read_bytes_s * 1e-12, limits.gemm_flop_s * 1e-12);
+  if (options.ways) PrintRoomForClusters();
   std::vector<ladder::Row> rows;
   for (const Model& model : kModels) {
-    if (flags.quick && model.d_model != 1024) continue;
-    BenchLayers(model, {16, 32, 64, 96, 128, 192, 256, 512, 2048}, limits, rows);
-  }
-  const std::vector<int64_t> counts = {16, 32, 64, 128, 256};
-  if (!flags.quick) {
-    for (const auto& [d_in, d_out] : {std::pair<int64_t, int64_t>{4096, 6144},
-                                      {4096, 4096},
-                                      {4096, 28672},
-                                      {14336, 4096},
-                                      {4096, 128256},
-                                      {1024, 4096},
-                                      {2048, 1024},
-                                      {1024, 6144},
-                                      {3072, 1024},
-                                      {1024, 151936}}) {
-      BenchProduct(d_in, d_out, counts, limits, rows);
+    if (!options.model.empty() && model.name != options.model) continue;
+    if (options.model.empty() && options.ladder.quick && model.d_model != 1024) continue;
+    const auto or_rows = [&](std::vector<int64_t> usual) {
+      return options.rows.empty() ? usual : options.rows;
+    };
+    BestWays best;
+    if (!options.ladder.quick) {
+      BenchProducts(model, or_rows({16, 32, 64, 96, 128, 192, 256}), limits, options.ways, best,
+                    rows);
     }
+    BenchLayers(
+        model,
+        or_rows(best.empty() ? std::vector<int64_t>{16, 32, 64, 96, 128, 192, 256, 512, 2048}
+                             : std::vector<int64_t>{16, 32, 64, 96, 128, 192, 256}),
+        limits, best, rows);
   }
   Print(rows);
-  if (!flags.json.empty()) WriteJson(flags.json, limits, rows);
+  if (!options.ladder.json.empty()) WriteJson(options.ladder.json, limits, rows);
 }
 
 }  // namespace
 }  // namespace aios
 
 int main(int argc, char** argv) {
-  const aios::ladder::Flags flags = aios::ladder::ParseFlags(argc, argv);
+  const aios::Options options = aios::ParseOptions(argc, argv);
   try {
-    aios::Main(flags);
+    aios::Main(options);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "bench_gemm_rows: %s\n", e.what());
     return 1;

@@ -343,7 +343,12 @@ class CudaBackend final : public Backend {
   }
 
   enum class Way : uint8_t { kGemv, kSm90, kLibrary };
-  static constexpr int64_t kSm90MaxRows = 128;  // beyond, the library is as fast
+
+  // Up to how many rows Hopper's own product is faster than the library's.
+  static int64_t Sm90MaxRows(const Weight& w) {
+    const bool small = std::min(w.d_in(), w.d_out()) < 2048;
+    return small ? 64 : 128;
+  }
 
   // How x, of so many rows, is multiplied with W.
   Way WayOf(const Tensor& x, const Weight& w, int64_t d_out) const {
@@ -352,7 +357,7 @@ class CudaBackend final : public Backend {
     const bool sm90 = dtype_ == DType::kBF16 &&
                       cuda::GemmSm90Supports(
                           {.weight = w.parts().front().data(), .d_in = w.d_in(), .d_out = d_out});
-    if (sm90 && (deterministic_ || x.n_rows() <= kSm90MaxRows)) return Way::kSm90;
+    if (sm90 && (deterministic_ || x.n_rows() <= Sm90MaxRows(w))) return Way::kSm90;
     return deterministic_ ? Way::kGemv : Way::kLibrary;
   }
 

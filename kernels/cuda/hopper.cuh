@@ -175,6 +175,14 @@ __device__ inline void ClusterSync() {
           : "memory");
 }
 
+// A ClusterSync in two halves, between which a warp can do other work. Whole warps call them.
+__device__ inline void ClusterArrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ inline void ClusterWait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
 // ---- Tensor copies (TMA): one thread starts a copy of a whole tile -----------------------------
 
 __device__ inline void PrefetchTensorMap(const CUtensorMap* map) {

@@ -37,7 +37,8 @@ struct Problem {
 
   // Of rows [first, first + n_rows) alone.
   template <typename T>
-  std::vector<T> Run(int64_t first, int64_t n_rows, bool overlap = false) const {
+  std::vector<T> Run(int64_t first, int64_t n_rows, bool overlap = false,
+                     GemmSm90Way way = {}) const {
     const TestBuffer<uint16_t> dx(
         std::vector<uint16_t>(x.begin() + first * s.d_in, x.begin() + (first + n_rows) * s.d_in));
     const TestBuffer<uint16_t> dw(w);
@@ -53,6 +54,7 @@ struct Problem {
               .d_out = s.d_out,
               .y_dtype = sizeof(T) == 4 ? Format::kF32 : Format::kBF16,
               .output = output,
+              .way = way,
               .overlap_previous = overlap},
              nullptr);
     AIOS_CUDA_CHECK(cudaDeviceSynchronize());
@@ -102,10 +104,10 @@ float FromLane(float x) { return x; }
 float FromLane(uint16_t x) { return BF16ToFloat(x); }
 
 template <typename T>
-void ExpectRight(const Problem& p, bool overlap = false) {
+void ExpectRight(const Problem& p, bool overlap = false, GemmSm90Way way = {}) {
   SCOPED_TRACE(testing::Message() << p.n << " x " << p.s.d_in << " to " << p.s.d_out << ", output "
                                   << static_cast<int>(p.output) << ", bytes " << sizeof(T));
-  const std::vector<T> got = p.Run<T>(0, p.n, overlap);
+  const std::vector<T> got = p.Run<T>(0, p.n, overlap, way);
   // Tensor cores cut off what does not fit their sums, at each step of 16 terms; __expf.
   const double tolerance = 256 * 0x1p-23;
   const double rounding =
@@ -157,12 +159,50 @@ TEST_P(GemmSm90Test, TheOtherRowsDoNotChangeTheBits) {
   }
 }
 
-// Of models (qwen3-0.6b's and llama-1b's, whose columns are cut in 8, 4 and 2 parts or in one) and
-// of awkward sizes.
+// However the work is divided among blocks: only into how many parts the columns are cut may show.
+TEST_P(GemmSm90Test, AllWaysGiveTheSameBits) {
+  const Shape s = GetParam();
+  if (s.d_in * s.d_out > 5'000'000) return;  // no other tiles than those of the others
+  for (const GemvOutput output : {GemvOutput::kAdd, GemvOutput::kSiluMul}) {
+    const Problem p(s, 300, output);
+    const auto check = [&](auto lane) {
+      using T = decltype(lane);
+      for (const int n_parts : {1, 2, 3, 4, 8}) {
+        if (s.d_in < 64 * n_parts) continue;
+        GemmSm90Way first = GemmSm90Ways().front();
+        first.parts = n_parts;
+        if (s.d_in * s.d_out <= 1'500'000) {
+          ExpectRight<T>({s, 33, output}, /*overlap=*/false, first);
+        }
+        for (const int64_t n : {5, 300}) {
+          const std::vector<T> want = p.Run<T>(0, n, false, first);
+          for (GemmSm90Way way : GemmSm90Ways()) {
+            if (way.sharing * n_parts > 8) continue;
+            way.parts = n_parts;
+            const std::vector<T> got = p.Run<T>(0, n, /*overlap=*/true, way);
+            ASSERT_EQ(std::memcmp(got.data(), want.data(), got.size() * sizeof(T)), 0)
+                << n << " rows of " << s.d_in << " to " << s.d_out << " by " << way.weight_rows
+                << " x " << way.x_rows << ", sharing " << way.sharing << ", blocks " << way.blocks
+                << ", parts " << n_parts;
+          }
+        }
+      }
+    };
+    if (output == GemvOutput::kSiluMul) {
+      check(uint16_t{});
+    } else {
+      check(float{});
+    }
+  }
+}
+
+// Of models (qwen3-0.6b's and llama-1b's) and of awkward sizes, whose columns are cut in 1, 2, 3, 4
+// and 8 parts.
 INSTANTIATE_TEST_SUITE_P(Shapes, GemmSm90Test,
                          testing::Values(Shape{64, 128}, Shape{8, 4}, Shape{72, 132},
                                          Shape{576, 960}, Shape{1536, 576}, Shape{1024, 3072},
-                                         Shape{3072, 1024}, Shape{2048, 9000}, Shape{512, 16000}));
+                                         Shape{3072, 1024}, Shape{2048, 9000}, Shape{512, 16000},
+                                         Shape{1000, 4096}));
 
 // A chain of steps that overlap, as a graph, gives what they give one by one: each reads what the
 // one before has written.
@@ -203,6 +243,11 @@ TEST(GemmSm90Args, AreChecked) {
   AIOS_SKIP_WITHOUT_GPU();
   EXPECT_THROW(GemmSm90({.n_rows = 9, .d_in = 63, .d_out = 64}, nullptr), std::invalid_argument);
   EXPECT_THROW(GemmSm90({.n_rows = 9, .d_in = 64, .d_out = 63}, nullptr), std::invalid_argument);
+  EXPECT_THROW(GemmSm90({.n_rows = 9, .d_in = 64, .d_out = 64, .way = {.parts = 5}}, nullptr),
+               std::invalid_argument);
+  EXPECT_THROW(
+      GemmSm90({.n_rows = 9, .d_in = 64, .d_out = 64, .way = {.weight_rows = 65}}, nullptr),
+      std::invalid_argument);
   EXPECT_THROW(
       GemmSm90({.n_rows = 9, .d_in = 64, .d_out = 64, .output = GemvOutput::kAdd}, nullptr),
       std::invalid_argument);
