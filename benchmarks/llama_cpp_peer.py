@@ -7,7 +7,8 @@ llama.cpp is compiled there for this very CPU (-DGGML_NATIVE=ON; 10 to 30 minute
 wheel is for older CPUs, and slower. Prints JSON.
 
 Prefill: a batch of --prompt-tokens tokens from an empty cache, of which only the last one's logits
-are wanted. Decode: --decode-tokens tokens one by one after it. Token ids are drawn with a fixed seed,
+are wanted. Decode: --decode-tokens tokens one by one after it. With --sequences N: instead, N prompts of
+--prompt-tokens each, and then a token of each in every step. Token ids are drawn with a fixed seed,
 which does not matter to the speed. One round to warm up, then the median of --rounds rounds, with all
 of them listed. Its threads spin while they wait for one another: on a machine that does anything else
 ("load_average") the figures fall to a small part, and say nothing.
@@ -37,11 +38,12 @@ def flags():
     parser.add_argument("--json", type=pathlib.Path, help="also write the JSON there")
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--decode-tokens", type=int, default=128)
+    parser.add_argument("--sequences", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if not options.model.is_file():
         parser.error(f"{options.model}: no such file")
-    for name in ("threads", "prompt_tokens", "decode_tokens", "rounds"):
+    for name in ("threads", "prompt_tokens", "decode_tokens", "sequences", "rounds"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1")
     return options
@@ -70,43 +72,75 @@ def rounds(llama, options):
     context = llama.ctx
     draw = random.Random(1)
     n_vocab = llama.n_vocab()
-    batch = llama_cpp.llama_batch_init(options.prompt_tokens, 0, 1)
+    batch = llama_cpp.llama_batch_init(max(options.prompt_tokens, options.sequences), 0, 1)
 
-    def step(tokens, position):
-        batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = position + i
+    def step(rows):
+        """rows: (sequence, position, whether its logits are wanted)."""
+        batch.n_tokens = len(rows)
+        for i, (sequence, position, wanted) in enumerate(rows):
+            batch.token[i] = draw.randrange(n_vocab)
+            batch.pos[i] = position
             batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
-            batch.logits[i] = i == len(tokens) - 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = wanted
         if llama_cpp.llama_decode(context, batch) != 0:
             sys.exit("llama_decode failed")
         llama_cpp.llama_synchronize(context)
 
+    n = options.prompt_tokens
+    sequences = range(options.sequences)
     for _ in range(options.rounds + 1):
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
-        prompt = [draw.randrange(n_vocab) for _ in range(options.prompt_tokens)]
         start = time.perf_counter()
-        step(prompt, 0)
+        for s in sequences:
+            step([(s, i, i == n - 1) for i in range(n)])
         prefilled = time.perf_counter()
         for i in range(options.decode_tokens):
-            step([draw.randrange(n_vocab)], options.prompt_tokens + i)
+            step([(s, n + i, True) for s in sequences])
         yield prefilled - start, time.perf_counter() - prefilled
     llama_cpp.llama_batch_free(batch)
+
+
+def llama_of(options):
+    """The model, with room for all sequences, kept apart from one another."""
+    import llama_cpp
+
+    length = options.prompt_tokens + options.decode_tokens
+    if options.sequences == 1:
+        return llama_cpp.Llama(
+            str(options.model), n_ctx=length, n_batch=options.prompt_tokens,
+            n_ubatch=options.prompt_tokens, n_threads=options.threads,
+            n_threads_batch=options.threads, n_gpu_layers=0, verbose=False)
+
+    class Context:  # what Llama has no argument for
+        def __init__(self):
+            llama_cpp.llama_backend_init()
+            parameters = llama_cpp.llama_model_default_params()
+            parameters.n_gpu_layers = 0
+            self.model = llama_cpp.llama_model_load_from_file(
+                str(options.model).encode(), parameters)
+            parameters = llama_cpp.llama_context_default_params()
+            parameters.n_ctx = length * options.sequences
+            parameters.n_seq_max = options.sequences
+            parameters.n_batch = max(options.prompt_tokens, options.sequences)
+            parameters.n_ubatch = parameters.n_batch
+            parameters.n_threads = parameters.n_threads_batch = options.threads
+            self.ctx = llama_cpp.llama_init_from_model(self.model, parameters)
+
+        def n_vocab(self):
+            return llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
+
+    return Context()
 
 
 def measure(options):
     import llama_cpp
 
-    llama = llama_cpp.Llama(
-        str(options.model), n_ctx=options.prompt_tokens + options.decode_tokens,
-        n_batch=options.prompt_tokens, n_ubatch=options.prompt_tokens,
-        n_threads=options.threads, n_threads_batch=options.threads, n_gpu_layers=0, verbose=False)
+    llama = llama_of(options)
     load = os.getloadavg()[0]
     seconds = list(rounds(llama, options))[1:]
-    prefill = [options.prompt_tokens / prefill for prefill, _ in seconds]
-    decode = [options.decode_tokens / decode for _, decode in seconds]
+    prefill = [options.sequences * options.prompt_tokens / prefill for prefill, _ in seconds]
+    decode = [options.sequences * options.decode_tokens / decode for _, decode in seconds]
     return {
         "peer": "llama.cpp",
         "llama_cpp_python": llama_cpp.__version__,
@@ -116,6 +150,7 @@ def measure(options):
         "load_average": round(load, 2),
         "prompt_tokens": options.prompt_tokens,
         "decode_tokens": options.decode_tokens,
+        "sequences": options.sequences,
         "prefill_tok_s": round(statistics.median(prefill), 1),
         "decode_tok_s": round(statistics.median(decode), 1),
         "prefill_tok_s_of_rounds": [round(x, 1) for x in prefill],

@@ -24,13 +24,15 @@ NOT_PACKED = re.compile(
 RUN_SH = """#!/bin/sh
 # Runs what this archive holds. Results are printed; benchmarks and ladders also write JSON.
 #
-#   ./run.sh [tests] [sanitizer] [ladders] [benchmarks] [lessons]     default: tests ladders benchmarks
+#   ./run.sh [tests] [sanitizer] [ladders] [benchmarks] [lessons] [peers]    default: tests ladders benchmarks
 #   ./run.sh compare [FLAG ...]     the lessons, one beside the other; --help lists the flags
 #
 # sanitizer: the tests again under compute-sanitizer, memcheck and racecheck; minutes.
 # lessons: lesson 04 on large shapes with random weights, three times each.
+# peers: transformers' generate in batches of 32; PEER_BATCHES=K of them (default: 1).
+# ONLY=PATTERN: of tests, sanitizer, ladders, benchmarks only the programs of such names: ONLY='*gemm*'
 # RESULTS=FOLDER: where JSON goes (default: results); benchmarks/record.py --gpu FOLDER keeps it.
-case "$1" in -h | --help) sed -n '2,10s/^# \\{0,1\\}//p' "$0"; exit 0 ;; esac
+case "$1" in -h | --help) sed -n '2,12s/^# \\{0,1\\}//p' "$0"; exit 0 ;; esac
 cd "$(dirname "$0")" || exit 2
 export LD_LIBRARY_PATH="$PWD/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if ! [ -e /dev/nvidia0 ]; then
@@ -52,6 +54,7 @@ if [ ! -e ../smollm2 ]; then
   filter="--gtest_filter=-*DefaultModel*"
   echo "without the default model: its tests are left out (see gpu_bundle --model)"
 fi
+only="${ONLY:-*}"
 passed=0
 failed=0
 
@@ -63,22 +66,31 @@ run() {
 for what in ${*:-tests ladders benchmarks}; do
   case "$what" in
     tests)
-      for program in tests/bin/*; do run "$program" --gtest_brief=1 "$filter"; done ;;
+      for program in tests/bin/$only; do run "$program" --gtest_brief=1 "$filter"; done ;;
     sanitizer)
-      for program in tests/bin/*; do
+      for program in tests/bin/$only; do
         for tool in memcheck racecheck; do
           run compute-sanitizer --tool "$tool" --error-exitcode 9 "$program" --gtest_brief=1 \\
             "$filter"
         done
       done ;;
     ladders | benchmarks)
-      for program in "$what"/*; do run "$program" --json "$results/$(basename "$program").json"; done ;;
+      for program in "$what"/$only; do
+        case "$program" in *.py) continue ;; esac
+        run "$program" --json "$results/$(basename "$program").json"
+      done ;;
     lessons)
       for shape in llama-1b llama-8b; do
         for n in 1 2 3; do
           run programs/04_kv_cache --random-weights "$shape" --prompt-ids "$(seq -s, 1000 1511)" \\
             --max-new-tokens 128 --ignore-eos --json "$results/04_kv_cache.$shape.$n.json"
         done
+      done ;;
+    peers)
+      python3 benchmarks/trace_peer.py --draw "$results/workload.json"
+      for shape in qwen3-0.6b llama-8b; do
+        run python3 benchmarks/trace_peer.py --shape "$shape" --workload "$results/workload.json" \\
+          --limit "${PEER_BATCHES:-1}" --json "$results/trace_peer.$shape.json"
       done ;;
     *) echo "unknown: $what (see ./run.sh --help)" >&2; exit 2 ;;
   esac

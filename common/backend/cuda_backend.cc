@@ -18,6 +18,7 @@
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/gather.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/gemm_sm90.h"
 #include "kernels/cuda/gemv.h"
 #include "kernels/cuda/rms_norm.h"
 #include "kernels/cuda/rope_kv.h"
@@ -133,20 +134,32 @@ class CudaBackend final : public Backend {
                 stream_.get());
   }
 
-  // Few rows: the matrix is read at the speed of memory by the vector product, which does what
-  // comes before and after it too. Many: the library's product, which chooses its order of sums by
-  // their number, unless that must not be.
+  // Up to kGemvMaxRows rows the matrix is read at the speed of memory by the vector product, which
+  // does what comes before and after it, too; some more take Hopper's own product, which does what
+  // comes after it; many the library's product, which chooses its order of sums by their number. So
+  // if deterministic one of the first two does all rows: Hopper's own, or, where it cannot,
+  // kGemvMaxRows rows at a time.
 
   void NormMatMul(const Tensor& x, const Norm& norm, const Weight& w, MutableTensor y) override {
     AIOS_CHECK_EQ(y.row_size(), w.d_out());
-    if (IsForGemv(x)) return NormGemv(x, norm, w, y, cuda::GemvOutput::kStore);
-    Gemm(Normed(x, norm), w, y);
+    switch (WayOf(x, w, y.row_size())) {
+      case Way::kGemv:
+        return NormGemv(x, norm, w, y, cuda::GemvOutput::kStore);
+      case Way::kSm90:
+        return GemmSm90(Normed(x, norm), w, y, cuda::GemvOutput::kStore);
+      case Way::kLibrary:
+        return Gemm(Normed(x, norm), w, y);
+    }
   }
 
   void NormGateUp(const Tensor& x, const Norm& norm, const Weight& gate_up,
                   MutableTensor out) override {
     AIOS_CHECK_EQ(gate_up.d_out(), 2 * out.row_size());
-    if (IsForGemv(x)) return NormGemv(x, norm, gate_up, out, cuda::GemvOutput::kSiluMul);
+    const Way way = WayOf(x, gate_up, out.row_size());
+    if (way == Way::kGemv) return NormGemv(x, norm, gate_up, out, cuda::GemvOutput::kSiluMul);
+    if (way == Way::kSm90) {
+      return GemmSm90(Normed(x, norm), gate_up, out, cuda::GemvOutput::kSiluMul);
+    }
     const MutableTensor both(gate_up_.data(), dtype_, {out.n_rows(), gate_up.d_out()},
                              Device::kCuda);
     Gemm(Normed(x, norm), gate_up, both);
@@ -162,9 +175,15 @@ class CudaBackend final : public Backend {
   void MatMulAdd(const Tensor& in, const Weight& w, MutableTensor x) override {
     AIOS_CHECK_EQ(x.row_size(), w.d_out());
     AIOS_CHECK(x.dtype() == DType::kF32);
-    if (!IsForGemv(in)) return Gemm(in, w, x, /*add=*/true);
-    Gemv(in, w, x, {.output = cuda::GemvOutput::kAdd},
-         [](cuda::GemvArgs& args, const void* row) { args.x = row; });
+    switch (WayOf(in, w, x.row_size())) {
+      case Way::kGemv:
+        return Gemv(in, w, x, {.output = cuda::GemvOutput::kAdd},
+                    [](cuda::GemvArgs& args, const void* row) { args.x = row; });
+      case Way::kSm90:
+        return GemmSm90(in, w, x, cuda::GemvOutput::kAdd);
+      case Way::kLibrary:
+        return Gemm(in, w, x, /*add=*/true);
+    }
   }
 
   void Attention(const Tensor& qkv, const AttentionParams& params, const BatchView& batch,
@@ -323,8 +342,23 @@ class CudaBackend final : public Backend {
     return {normed_.data(), dtype_, x.shape(), Device::kCuda};
   }
 
-  bool IsForGemv(const Tensor& x) const {
-    return x.n_rows() <= cuda::kGemvMaxRows || deterministic_;
+  enum class Way : uint8_t { kGemv, kSm90, kLibrary };
+
+  // Up to how many rows Hopper's own product is faster than the library's.
+  static int64_t Sm90MaxRows(const Weight& w) {
+    const bool small = std::min(w.d_in(), w.d_out()) < 2048;
+    return small ? 64 : 128;
+  }
+
+  // How x, of so many rows, is multiplied with W.
+  Way WayOf(const Tensor& x, const Weight& w, int64_t d_out) const {
+    const bool few = x.n_rows() <= cuda::kGemvMaxRows;
+    if (few && !deterministic_) return Way::kGemv;
+    const bool sm90 = dtype_ == DType::kBF16 &&
+                      cuda::GemmSm90Supports(
+                          {.weight = w.parts().front().data(), .d_in = w.d_in(), .d_out = d_out});
+    if (sm90 && (deterministic_ || x.n_rows() <= Sm90MaxRows(w))) return Way::kSm90;
+    return deterministic_ ? Way::kGemv : Way::kLibrary;
   }
 
   // The vector product of kGemvMaxRows rows at a time. set_input(args, row) names the vectors.
@@ -358,6 +392,22 @@ class CudaBackend final : public Backend {
          [](cuda::GemvArgs& args, const void* row) {
            args.residual = static_cast<const float*>(row);
          });
+  }
+
+  // What `output` says of x W^T.
+  void GemmSm90(const Tensor& x, const Weight& w, MutableTensor y, cuda::GemvOutput output) {
+    AIOS_CHECK_EQ(x.row_size(), w.d_in());
+    AIOS_CHECK_EQ(y.n_rows(), x.n_rows());
+    cuda::GemmSm90({.x = x.data(),
+                    .weight = w.parts().front().data(),
+                    .y = y.mutable_data(),
+                    .n_rows = x.n_rows(),
+                    .d_in = x.row_size(),
+                    .d_out = y.row_size(),
+                    .y_dtype = y.dtype(),
+                    .output = output,
+                    .overlap_previous = true},
+                   stream_.get());
   }
 
   // y = x W^T, or y += x W^T.

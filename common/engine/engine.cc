@@ -1,12 +1,11 @@
 #include "common/engine/engine.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 
 #include "common/base/check.h"
 #include "common/base/error.h"
-#include "common/engine/answer.h"
+#include "common/engine/engine_request.h"
 
 namespace aios {
 namespace {
@@ -53,46 +52,6 @@ StepStats& StepStats::operator+=(const StepStats& other) {
   return *this;
 }
 
-struct Engine::Request {
-  Request(EngineRequest request)
-      : asked(std::move(request)),
-        tokens(asked.generation.prompt_ids),
-        answer(asked.generation, asked.tokenizer, asked.on_text) {}
-
-  EngineRequest asked;
-  std::vector<TokenId> tokens;  // prompt and answer, as far as the host knows them
-  Answer answer;
-  // The next token, if a step on its way samples it: by this row of step `ahead_step`.
-  int32_t ahead_row = -1;
-  int64_t ahead_step = -1;
-  // A step on its way computes the next token's keys and values, whichever token that is.
-  bool is_ahead = false;
-  bool is_done = false;
-
-  // Tells who asked. REQUIRES: the answer has ended.
-  void Report(std::exception_ptr failure) {
-    is_done = true;
-    Outcome outcome = {.generation = {}, .failure = std::move(failure)};
-    try {
-      outcome.generation = answer.Take();
-    } catch (...) {  // who listens to the rest of the text
-      outcome.failure = std::current_exception();
-      answer.End(FinishReason::kFailed);
-      outcome.generation = answer.Take();
-    }
-    try {
-      if (asked.on_done) asked.on_done(std::move(outcome));
-    } catch (...) {
-      // Nothing is left of the request that could fail.
-    }
-  }
-};
-
-struct Engine::StepOnItsWay {
-  std::vector<std::shared_ptr<Request>> samples;  // [n_logit_rows]: whose tokens it samples
-  bool wants_logits = false;
-};
-
 Engine::Engine(Backend& backend, const Model& model, const EngineOptions& options)
     : backend_(backend),
       vocab_size_(model.config().vocab_size),
@@ -126,104 +85,6 @@ Engine::~Engine() {
   } catch (...) {
     // The device has failed: whoever uses it next is told.
   }
-}
-
-// ---- Requests -----------------------------------------------------------------------------------
-
-void Engine::CheckRequest(const EngineRequest& request) const {
-  const GenerationRequest& asked = request.generation;
-  aios::CheckRequest(asked);
-  if (asked.prompt_ids.empty()) throw InputError("a prompt of no tokens cannot be continued");
-  for (const TokenId token : asked.prompt_ids) {
-    if (token < 0 || token >= vocab_size_) {
-      throw InputError("the prompt has token {}, and the model has tokens 0 to {}", token,
-                       vocab_size_ - 1);
-    }
-  }
-  if (asked.max_new_tokens < 0) {
-    throw InputError("an answer of {} tokens cannot be given", asked.max_new_tokens);
-  }
-  if (!(request.timeout >= 0)) throw InputError("a timeout of {} s is none", request.timeout);
-  const auto n_prompt = static_cast<int64_t>(asked.prompt_ids.size());
-  const int64_t context = std::min(asked.max_context, plan_.context);
-  if (n_prompt >= context) {
-    throw Refused(
-        Refused::Why::kTooLong,
-        "a prompt of {} tokens does not fit a context of {}, which must hold an answer too",
-        n_prompt, context);
-  }
-}
-
-void Engine::Submit(EngineRequest request) {
-  CheckRequest(request);
-  const SequenceId id = request.id;
-  if (requests_.contains(id)) {
-    throw Refused(Refused::Why::kDuplicate, "request {}: one of this number is not done yet", id);
-  }
-  GenerationRequest& asked = request.generation;
-  asked.max_context = std::min(asked.max_context, plan_.context);
-  const auto n_prompt = static_cast<int64_t>(asked.prompt_ids.size());
-  const int64_t n_new = std::min<int64_t>(asked.max_new_tokens, asked.max_context - n_prompt);
-  const double now = clock_();
-  const auto made = std::make_shared<Request>(std::move(request));
-  if (n_new > 0) {
-    scheduler_->Submit({.id = id,
-                        .user = made->asked.user,
-                        .priority = made->asked.priority,
-                        .n_prompt = n_prompt,
-                        .max_new_tokens = n_new,
-                        .deadline = now + made->asked.timeout},
-                       now);
-  } else {
-    empty_.push_back(id);
-  }
-  requests_.emplace(id, made);
-}
-
-bool Engine::Cancel(SequenceId id) {
-  const auto at = requests_.find(id);
-  if (at == requests_.end()) return false;
-  if (in_step_) {
-    to_cancel_.push_back(id);
-  } else {
-    End(at->second, FinishReason::kCancelled);
-  }
-  return true;
-}
-
-// Its answer is complete, or is not to be.
-void Engine::End(const std::shared_ptr<Request>& request, FinishReason reason,
-                 std::exception_ptr failure) {
-  const std::shared_ptr<Request> kept = request;  // beyond requests_
-  const SequenceId id = kept->asked.id;
-  if (kept->answer.finished()) {
-    scheduler_->Finish(id, clock_());
-  } else {
-    kept->answer.End(reason);
-    scheduler_->Abort(id, clock_());
-  }
-  requests_.erase(id);
-  kept->Report(std::move(failure));
-}
-
-void Engine::FailAll(const std::exception_ptr& failure) {
-  for (const auto& [id, request] : std::exchange(requests_, {})) {
-    request->answer.End(FinishReason::kFailed);
-    request->Report(failure);
-  }
-}
-
-Generation Engine::Generate(const GenerationRequest& request, const Tokenizer* tokenizer,
-                            const std::function<void(std::string_view)>& on_text) {
-  std::optional<Outcome> outcome;
-  Submit({.id = std::numeric_limits<SequenceId>::max(),
-          .generation = request,
-          .tokenizer = tokenizer,
-          .on_text = on_text,
-          .on_done = [&](Outcome done) { outcome = std::move(done); }});
-  while (!outcome.has_value()) Step();
-  if (outcome->failure) std::rethrow_exception(outcome->failure);
-  return std::move(outcome->generation);
 }
 
 // ---- Steps --------------------------------------------------------------------------------------
@@ -260,7 +121,10 @@ bool Engine::Step() {
 void Engine::Enqueue(const StepPlan& plan) {
   StepOnItsWay step;
   batch_.Clear();
-  batch_.max_pages = MaxPagesOf(plan);
+  for (const ScheduledRows& rows : plan.rows) {
+    const auto n_pages = memory_->Find(rows.sequence->request.id)->pages().size();
+    batch_.max_pages = std::max(batch_.max_pages, static_cast<int32_t>(n_pages));
+  }
   for (const ScheduledRows& rows : plan.rows) AddRows(rows, step);
   const auto start = Clock::now();
   logits_ = transformer_.Forward(batch_, cache_.layers());
@@ -278,17 +142,6 @@ void Engine::Enqueue(const StepPlan& plan) {
     Commit(request, std::span(request.tokens).subspan(rows.begin, end - rows.begin));
     request.is_ahead = rows.begin + rows.n_rows > n_known;
   }
-}
-
-// The step's table of pages is as wide as its longest sequence needs, in few different widths: so a
-// long context is not copied at every step, and steps of like size have the same launches.
-int32_t Engine::MaxPagesOf(const StepPlan& plan) const {
-  size_t n_pages = 8;
-  for (const ScheduledRows& rows : plan.rows) {
-    n_pages = std::max(n_pages, memory_->Find(rows.sequence->request.id)->pages().size());
-  }
-  return static_cast<int32_t>(
-      std::min<uint64_t>(std::bit_ceil(n_pages), static_cast<uint64_t>(limits_.max_pages)));
 }
 
 // Puts a sequence's tokens into the batch.

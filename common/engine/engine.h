@@ -134,7 +134,6 @@ class Engine {
 
   const std::shared_ptr<Request>& RequestOf(SequenceId id) const { return requests_.at(id); }
   void Enqueue(const StepPlan& plan);
-  int32_t MaxPagesOf(const StepPlan& plan) const;
   void AddRows(const ScheduledRows& rows, StepOnItsWay& step);
   void Commit(Request& request, std::span<const TokenId> tokens);
   void TakeOldest();

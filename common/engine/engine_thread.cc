@@ -53,7 +53,7 @@ EngineThread::~EngineThread() {
 
 std::shared_ptr<AnswerStream> EngineThread::Submit(EngineRequest request) {
   engine_.CheckRequest(request);
-  const auto stream = std::make_shared<AnswerStream>();
+  auto stream = std::make_shared<AnswerStream>();
   {
     const std::lock_guard lock(mutex_);
     if (failure_) std::rethrow_exception(failure_);

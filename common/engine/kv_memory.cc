@@ -26,7 +26,7 @@ int64_t KvMemory::Open(const Sequence& sequence) {
   return n_found;
 }
 
-void KvMemory::Place(SequenceId id, PageTable table) {
+void KvMemory::Place(SequenceId id, PageTable&& table) {
   const bool is_new = tables_.try_emplace(id, std::move(table)).second;
   AIOS_CHECK(is_new, "sequence {} was open", id);
 }

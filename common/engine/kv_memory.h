@@ -46,7 +46,7 @@ class KvMemory : public SequenceMemory {
   // swapped out.
   std::span<const TokenId> TokensOfSequence(const Sequence& sequence, int64_t n_tokens) const;
   KvCache& cache() { return cache_; }
-  void Place(SequenceId id, PageTable table);
+  void Place(SequenceId id, PageTable&& table);
 
  private:
   KvCache& cache_;

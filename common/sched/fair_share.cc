@@ -9,7 +9,6 @@ namespace aios {
 void FairShare::Push(Sequence& sequence) {
   Users::value_type& user = *Enter(sequence.request.user);
   Unlist(user);
-  if (user.second.waiting.empty()) user.second.n_served = std::max(user.second.n_served, level_);
   user.second.waiting.emplace(sequence.order, &sequence);
   List(user);
 }

@@ -38,7 +38,8 @@ class FairShare {
   };
   using Users = std::map<std::string, User>;
 
-  Users::iterator Enter(const std::string& name);  // finds, or begins at the level
+  // Finds the user, or begins at the level: who is remembered is at the level or ahead of it.
+  Users::iterator Enter(const std::string& name);
   // Takes a user out of the order of turns, so that it may change; and puts it back.
   void Unlist(Users::value_type& user);
   void List(Users::value_type& user);

@@ -42,6 +42,12 @@ bool IsAdmitted(const Sequence& s) {
 // Who was preempted when it had all waits for the owner alone.
 bool IsInQueue(const Sequence& s) { return !IsAdmitted(s) && !s.has_all(); }
 
+// Pages that stay free beside so many when another one is admitted: one for every two. Else what is
+// admitted now would soon be preempted by them. In a simulation (10,000 prompts and answers of 100
+// to 1,024 tokens, 2,500 pages of 64) none to spare gives 12% fewer tokens a second, as 33% more
+// rows are computed, and one for each gives 1% fewer, as fewer run.
+int64_t PagesToSpare(int64_t n_others) { return (n_others + 1) / 2; }
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, SequenceMemory& memory)
@@ -85,8 +91,9 @@ void Scheduler::MakeRoom() {
 // smaller ones, else it might never fit.
 void Scheduler::Admit() {
   if (options_.static_batches && !admitted_.empty()) return;
-  while (
-      !has_preempted_) {  // else pages are short, and the queue has who is not to be in this plan
+  // A plan that has preempted admits nobody else: pages are short, and who was preempted waits for
+  // the next plan.
+  while (!has_preempted_) {
     Sequence* next = waiting_.First(now_);
     if (next == nullptr || !HasRows(*next)) return;
     while (!TryAdmit(*next)) {
@@ -95,6 +102,8 @@ void Scheduler::Admit() {
   }
 }
 
+// Next tokens first: a step has a row for every sequence that may be admitted. Then chunks: at
+// least one row is left for the first that is prefilling.
 void Scheduler::Fill(StepPlan& plan) {
   plan.rows.reserve(admitted_.size());
   for (Sequence* s : admitted_) {
@@ -111,8 +120,8 @@ void Scheduler::Fill(StepPlan& plan) {
     Compute(*s, n_rows, plan);
     n_left -= n_rows;
   }
-  std::ranges::stable_partition(plan.rows,
-                                [](const ScheduledRows& r) { return r.n_rows == 1 && r.samples; });
+  std::stable_partition(plan.rows.begin(), plan.rows.end(),
+                        [](const ScheduledRows& r) { return r.n_rows == 1 && r.samples; });
 }
 
 void Scheduler::Compute(Sequence& s, int64_t n_rows, StepPlan& plan) {
@@ -175,11 +184,10 @@ bool Scheduler::TryAdmit(Sequence& s) {
   return true;
 }
 
-// Pages for all its tokens, so that they can be computed without another look at memory. One page
-// for each of the others stays free: else what is admitted now would soon be preempted by them.
-// Returns how many tokens are computed.
+// Pages for all its tokens, so that they can be computed without another look at memory. Returns
+// how many tokens are computed.
 std::optional<int64_t> Scheduler::TakePages(const Sequence& s) {
-  const int64_t n_needed = PagesFor(memory_, s.n_tokens()) + n_admitted();
+  const int64_t n_needed = PagesFor(memory_, s.n_tokens()) + PagesToSpare(n_admitted());
   int64_t n_found = s.n_computed;
   if (s.is_swapped) {
     if (memory_.n_free() < n_needed || !memory_.SwapIn(s)) return std::nullopt;
@@ -208,7 +216,7 @@ bool Scheduler::GiveWayTo(const Sequence& urgent) {
     ++n_less_urgent;
   }
   const int64_t n_needed =
-      PagesFor(memory_, urgent.n_tokens()) + n_admitted() - n_less_urgent;  // as in TakePages
+      PagesFor(memory_, urgent.n_tokens()) + PagesToSpare(n_admitted() - n_less_urgent);
   if (n_less_urgent == 0 || n_pages < n_needed) return false;
   Preempt(*admitted_.back());  // by seniority, they are the last
   return true;

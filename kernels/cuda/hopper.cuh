@@ -51,13 +51,16 @@ CUtensorMap MakeTensorMap(const void* data, const std::array<uint64_t, kRank>& s
                           const std::array<uint32_t, kRank>& box, Swizzle swizzle) {
   static_assert(kRank >= 2 && kRank <= 5);
   // The function comes from the driver that is there, so that programs start where there is none.
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-  AIOS_CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                   cudaEnableDefault, &found));
-  if (found != cudaDriverEntryPointSuccess || function == nullptr)
-    throw std::runtime_error(
-        "the CUDA driver has no cuTensorMapEncodeTiled: it is older than 12.0");
+  static void* const function = [] {
+    void* entry = nullptr;
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    AIOS_CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000,
+                                                     cudaEnableDefault, &found));
+    if (found != cudaDriverEntryPointSuccess || entry == nullptr)
+      throw std::runtime_error(
+          "the CUDA driver has no cuTensorMapEncodeTiled: it is older than 12.0");
+    return entry;
+  }();
   std::array<uint32_t, kRank> element_strides;
   element_strides.fill(1);
   CUtensorMap map;
@@ -170,6 +173,14 @@ __device__ inline void ClusterSync() {
       "barrier.cluster.arrive.release.aligned;\n"
       "barrier.cluster.wait.acquire.aligned;" ::
           : "memory");
+}
+
+// A ClusterSync in two halves, between which a warp can do other work. Whole warps call them.
+__device__ inline void ClusterArrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ inline void ClusterWait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
 // ---- Tensor copies (TMA): one thread starts a copy of a whole tile -----------------------------
@@ -358,6 +369,8 @@ __device__ inline void WgmmaRS(float (&d)[kN / 2], const uint32_t (&a)[4], uint6
 #define AIOS_D13 "%104, %105, %106, %107, %108, %109, %110, %111"
 #define AIOS_D14 "%112, %113, %114, %115, %116, %117, %118, %119"
 #define AIOS_D15 "%120, %121, %122, %123, %124, %125, %126, %127"
+#define AIOS_NAMES_8 AIOS_D0
+#define AIOS_NAMES_16 AIOS_D0 ", " AIOS_D1
 #define AIOS_NAMES_32 AIOS_D0 ", " AIOS_D1 ", " AIOS_D2 ", " AIOS_D3
 #define AIOS_NAMES_40 AIOS_NAMES_32 ", " AIOS_D4
 #define AIOS_NAMES_48 AIOS_NAMES_40 ", " AIOS_D5
@@ -367,6 +380,8 @@ __device__ inline void WgmmaRS(float (&d)[kN / 2], const uint32_t (&a)[4], uint6
 #define AIOS_F8(i)                                                                            \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
+#define AIOS_REGISTERS_8 AIOS_F8(0)
+#define AIOS_REGISTERS_16 AIOS_REGISTERS_8, AIOS_F8(8)
 #define AIOS_REGISTERS_32 AIOS_F8(0), AIOS_F8(8), AIOS_F8(16), AIOS_F8(24)
 #define AIOS_REGISTERS_40 AIOS_REGISTERS_32, AIOS_F8(32)
 #define AIOS_REGISTERS_48 AIOS_REGISTERS_40, AIOS_F8(40)
@@ -398,6 +413,8 @@ __device__ inline void WgmmaRS(float (&d)[kN / 2], const uint32_t (&a)[4], uint6
                      "n"(kTransposeB ? 1 : 0));                                                    \
     }                                                                                              \
   };
+AIOS_WGMMA(16, 8, 8, 9, 10, 11, 12, 13, 14)
+AIOS_WGMMA(32, 16, 16, 17, 18, 19, 20, 21, 22)
 AIOS_WGMMA(64, 32, 32, 33, 34, 35, 36, 37, 38)
 AIOS_WGMMA(80, 40, 40, 41, 42, 43, 44, 45, 46)
 AIOS_WGMMA(96, 48, 48, 49, 50, 51, 52, 53, 54)
@@ -417,6 +434,10 @@ AIOS_WGMMA(256, 128, 128, 129, 130, 131, 132, 133, 134)
 #undef AIOS_NAMES_40
 #undef AIOS_REGISTERS_32
 #undef AIOS_NAMES_32
+#undef AIOS_REGISTERS_16
+#undef AIOS_NAMES_16
+#undef AIOS_REGISTERS_8
+#undef AIOS_NAMES_8
 #undef AIOS_F8
 #undef AIOS_WGMMA
 #undef AIOS_D0

@@ -48,7 +48,7 @@ struct LaunchShape {
   dim3 block;
   size_t shared_bytes = 0;
   bool overlap_previous = false;  // launch with PDL; can be captured into a graph
-  int cluster = 1;                // blocks side by side that are a cluster (Hopper): divides grid.x
+  dim3 cluster = dim3(1);         // blocks that are a cluster (Hopper): divides the grid
 };
 
 // kernel<<<grid, block, shared_bytes, stream>>>(args...), with the attributes that are asked for.
@@ -62,10 +62,10 @@ void Launch(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t st
     attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attribute.val.programmaticStreamSerializationAllowed = 1;
   }
-  if (shape.cluster > 1) {
+  if (shape.cluster.x * shape.cluster.y * shape.cluster.z > 1) {
     auto& attribute = attributes[n_attributes++];
     attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
+    attribute.val.clusterDim = {shape.cluster.x, shape.cluster.y, shape.cluster.z};
   }
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;

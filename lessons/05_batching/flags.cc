@@ -102,12 +102,12 @@ void AddViewFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{1}, int64_t{100'000}).description(""))
       ->capture_default_str()
       ->group(group);
-  static const std::map<std::string, Fault> kFaults = {{"stale-prefix", Fault::kStalePrefix},
+  static const std::map<std::string, Fault> faults = {{"stale-prefix", Fault::kStalePrefix},
                                                        {"leaked-page", Fault::kLeakedPage},
                                                        {"starvation", Fault::kStarvation}};
   app.add_option("--fault", flags.fault,
                  "Plant a bug, to be found: stale-prefix, leaked-page, starvation")
-      ->transform(CLI::Transformer(kFaults).description(""))
+      ->transform(CLI::Transformer(faults).description(""))
       ->type_name("NAME")
       ->group(group);
 }

@@ -51,6 +51,7 @@ void PrintAnswers(const Lesson& lesson, const std::vector<Job>& jobs, const Mode
 
 void WriteFiles(const Flags& flags, const std::vector<ModeRun>& runs) {
   std::vector<Timeline> timelines;
+  timelines.reserve(runs.size());
   for (const ModeRun& run : runs) timelines.push_back(run.timeline);
   if (!flags.svg.empty()) WriteFile("--svg", flags.svg, GanttSvg(timelines));
   if (!flags.trace_events.empty()) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <ostream>
 #include <random>
 #include <span>
 #include <string>
@@ -25,10 +26,12 @@ struct Lane {
   std::string backend;
   std::string dtype;
 };
+void PrintTo(const Lane& lane, std::ostream* out) { *out << lane.backend << "_" << lane.dtype; }
 
 constexpr int32_t kSeqs = 40;
 constexpr int32_t kPagesOfSeq = 5;
 constexpr int64_t kPageSize = 16;
+
 // A sequence's rows of a step.
 struct Piece {
   int32_t sequence;
@@ -131,6 +134,7 @@ TEST_P(StepSizesTest, DecodesOfAllSizesHaveTheBitsOfEachAlone) {
   for (const int32_t n : {1, 2, 5, 8, 9, 12, 16, 17, 31, 33, kSeqs}) {
     for (int32_t repeat = 0; repeat < 3; ++repeat) {
       std::vector<Piece> pieces;
+      pieces.reserve(n);
       for (int32_t i = 0; i < n; ++i) {
         const int32_t s = (n + repeat * 11 + i) % kSeqs;
         pieces.push_back({s, sequences_[s].size() - 1, sequences_[s].size()});
@@ -173,6 +177,7 @@ TEST_P(StepSizesTest, DecodesBesideChunksHaveTheBitsOfEachAlone) {
 TEST_P(StepSizesTest, ChoicesOfAPaddedStepArePassedOn) {
   constexpr int32_t kDecoding = 11;
   std::vector<Piece> pieces;
+  pieces.reserve(kDecoding);
   for (int32_t s = 0; s < kDecoding; ++s) {
     pieces.push_back({s, sequences_[s].size() - 1, sequences_[s].size()});
   }

@@ -42,6 +42,28 @@ TEST(Scheduler, FairShareTakesTurns) {
   EXPECT_EQ(turns, (std::vector<SequenceId>{1, 5, 2, 6, 3, 4}));
 }
 
+// ann always has many requests of 10 tokens, bob one of 95 at a time: both are served the same.
+TEST(Scheduler, FairShareIsFairToWhoAsksForOneThingAtATime) {
+  TestScheduler s({.policy = Policy::kFairShare, .max_seqs = 1}, kMuchMemory);
+  int64_t of_ann = 0;
+  int64_t of_bob = 0;
+  SequenceId next_id = 0;
+  const auto submit = [&](const char* user, int64_t n_prompt) {
+    s->Submit({.id = next_id++, .user = user, .n_prompt = n_prompt, .max_new_tokens = 1}, 0);
+  };
+  for (int i = 0; i < 5; ++i) submit("ann", 9);
+  submit("bob", 94);
+  for (int i = 0; i < 1100; ++i) {
+    const Sequence& served = *s->Plan(0).rows.at(0).sequence;
+    const bool is_bob = served.request.user == "bob";
+    (is_bob ? of_bob : of_ann) += served.n_tokens();
+    s->Finish(served.request.id, 0);
+    is_bob ? submit("bob", 94) : submit("ann", 9);
+  }
+  EXPECT_NEAR(of_ann, of_bob, 100);
+  EXPECT_GT(of_ann, 9000);
+}
+
 TEST(Scheduler, MoreUrgentOnesTakePlaces) {
   TestScheduler s({.policy = Policy::kPriority, .max_seqs = 2}, kMuchMemory);
   s.SubmitWithPriority(1, 5, 4, 9);
@@ -69,8 +91,7 @@ TEST(Scheduler, MoreUrgentOnesTakePagesIfThatHelps) {
   // 25 tokens need 7 pages. Those of 2 and 3 would not be enough.
   s.SubmitWithPriority(4, 1, 25, 1);
   EXPECT_EQ(s.Plan(), "1:8+1* 2:4+1* 3:4+1*");
-  // 5 pages: that of 3, who is the least urgent, is enough to have them, those of 2 to have one to
-  // spare for each that runs.
+  // 3 pages: with those of 3 there are as many, but none to spare; with those of 2 there are.
   s.SubmitWithPriority(5, 0, 12, 1);
   EXPECT_EQ(s.Plan(), "1:9+1* 5:0+12*");
   EXPECT_EQ(s.Log(), "submitted 4, submitted 5, preempted 3 (5), preempted 2 (5), admitted 5");

@@ -130,9 +130,9 @@ TEST(Scheduler, TakesPagesFirstFromWhoHasAll) {
   EXPECT_EQ(s.memory().n_free(), 5);
 }
 
-// A page for each that runs stays free, so that who is admitted is not preempted soon after. But
-// who is alone may have all.
-TEST(Scheduler, KeepsAPageFreeForEachThatRuns) {
+// A page for one that runs stays free, so that who is admitted is not preempted soon after. But who
+// is alone may have all.
+TEST(Scheduler, KeepsPagesFreeForThoseThatRun) {
   for (const int64_t n_pages : {5, 6}) {
     TestScheduler s({}, {.n_pages = n_pages, .page_size = 4});
     s.Submit(1, 8, 2);   // 2 pages

@@ -180,8 +180,8 @@ class ViewsTest(unittest.TestCase):
         result = run("--model", TINY / "qwen3", "--backend", "cpu", "--svg", svg,
                      "--trace-events", trace)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        texts = [text.text for text in
-                 xml.etree.ElementTree.parse(svg).getroot().iter("{http://www.w3.org/2000/svg}text")]
+        root = xml.etree.ElementTree.parse(svg).getroot()
+        texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
         for mode in MODES:
             self.assertIn(mode, texts)
         events = json.loads(trace.read_text())["traceEvents"]
@@ -205,7 +205,8 @@ class ViewsTest(unittest.TestCase):
         self.assertNotIn("\033", result.stdout)
         for mode in MODES:
             self.assertIn(f" s, {mode}; requests: ", result.stdout)
-        self.assertRegex(result.stdout, r"(?m)^ +\d+\.\d{3}  step \d+ +finished\(15, ann\) = 52 tokens")
+        self.assertRegex(result.stdout,
+                         r"(?m)^ +\d+\.\d{3}  step \d+ +finished\(15, ann\) = 52 tokens")
 
     def test_answers_of_prompts_are_not_shown_where_there_is_no_tokenizer(self):
         result = run("--model", TINY / "qwen3", "--prompt-ids", "1", "--max-new-tokens", 1)
@@ -218,8 +219,8 @@ class SimulationTest(unittest.TestCase):
     def simulate(self, *flags):
         result = run("--simulate", "--backend", "cpu", *flags)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        rows = re.findall(r"(?m)^(first-come|priority|shortest-remaining|fair-share) +([\d.]+) +(.*)$",
-                          result.stdout)
+        policies = "first-come|priority|shortest-remaining|fair-share"
+        rows = re.findall(rf"(?m)^({policies}) +([\d.]+) +(.*)$", result.stdout)
         self.assertEqual(len(rows), 4, result.stdout)
         return {name: [float(rate), *map(float, rest.replace("%", "").split()[:9])]
                 for name, rate, rest in rows}
@@ -289,8 +290,9 @@ class BadInputTest(unittest.TestCase):
                 "--policy": ("", "round-robin"), "--max-seqs": ("0", "-1", "x", "5000"),
                 "--chunk": ("0", "-3", "x"), "--patience": ("-1", "nan", "inf", "x", ""),
                 "--time-scale": ("-1", "nan", "inf", "x", ""), "--preemption": ("", "kill"),
-                "--overlap": ("maybe", ""), "--fault": ("", "bug"), "--trace": ("",), "--svg": ("",),
-                "--simulated-requests": ("0", "x"), "--trace-events": ("",)}.items():
+                "--overlap": ("maybe", ""), "--fault": ("", "bug"), "--trace": ("",),
+                "--svg": ("",), "--trace-events": ("",),
+                "--simulated-requests": ("0", "x")}.items():
             for value in values:
                 self.refused(f"{flag}={value}", words=(flag.strip("-"),))
         self.refused("--swap-memory", "1GB", words=("--preemption swap",))
