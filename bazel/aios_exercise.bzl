@@ -17,13 +17,14 @@ _FOR_READERS = [
     "//tests:__subpackages__",
 ]
 
-def aios_exercise(name, deps = [], speed = False):
+def aios_exercise(name, deps = [], speed = False, grader_hdrs = []):
     """An exercise of the lesson in whose BUILD file this stands.
 
     Args:
       name: of the exercise; its files are exercise/NAME.h, NAME.cc, NAME_check.cc.
       deps: libraries that a solution may use.
       speed: the grader times the solution, so that sanitizers would spoil it.
+      grader_hdrs: headers of a grader that is more than one file.
     """
     cc_library(
         name = name + "_contract",
@@ -35,7 +36,7 @@ def aios_exercise(name, deps = [], speed = False):
     cc_library(
         name = name + "_grader",
         testonly = True,
-        srcs = ["exercise/%s_check.cc" % name],
+        srcs = ["exercise/%s_check.cc" % name] + grader_hdrs,
         visibility = _FOR_READERS,
         deps = [
             name + "_contract",
