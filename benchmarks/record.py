@@ -65,12 +65,15 @@ def lesson(target, flags):
 
 def median_of_runs(reports):
     """The report of the run whose speed is the median, and the speeds of all."""
+    run = reports[0]["runs"][-1]
+    what = "output_tok_s" if run.get("seqs_per_step", 1) > 1 else "decode_tok_s"
+
     def speed(report):
-        return report["runs"][-1]["decode_tok_s"]
+        return report["runs"][-1][what]
 
     reports = sorted(reports, key=speed)
     return {**reports[len(reports) // 2],
-            "decode_tok_s_of_runs": [round(speed(report), 2) for report in reports]}
+            f"{what}_of_runs": [round(speed(report), 2) for report in reports]}
 
 
 def keep_gpu(folder):

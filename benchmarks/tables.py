@@ -23,6 +23,7 @@ READMES = [
     "lessons/02_running_an_llm/README.md",
     "lessons/03_cuda_kernels/README.md",
     "lessons/04_kv_cache/README.md",
+    "lessons/05_batching/README.md",
 ]
 
 
@@ -64,7 +65,7 @@ LESSONS = [
     ("02", "02_running_an_llm", "running an LLM", "loading a model, the forward pass, the loop"),
     ("03", "03_cuda_kernels", "CUDA kernels", "kernels from naive to the limit; CPU and GPU backends"),
     ("04", "04_kv_cache", "KV cache", "pages, page tables, sharing, copy on write"),
-    ("05", "", "batching", "many requests at once, scheduled"),
+    ("05", "05_batching", "batching", "many requests at once, scheduled"),
     ("06", "", "quantization", "fewer bits for each weight"),
     ("07", "", "parallelism", "several GPUs"),
     ("08", "", "serving", "requests over HTTP"),
@@ -84,6 +85,7 @@ def lessons():
     limit, reached = ceiling(running)
     moved = kernels["moved"]
     cached = result("04_kv_cache")["moved"]
+    batched = result("05_batching")["moved"]
     first, top = (ladder_row("gemm", "4096 x 4096 x 4096", level) for level in (1, -1))
     numbers = {
         "00": f"predicts at most {limit:.0f} tokens/s for lesson 02, which reaches "
@@ -96,6 +98,7 @@ def lessons():
               f"gemm: {first['rate'] * 1e-12:.1f} to {top['rate'] * 1e-12:.0f} TFLOP/s on one "
               f"{result('ladder_gemm')['machine']['gpu']}",
         "04": f"{cached['metric']}: {cached['before']:.1f} to {cached['after']:.1f} on two CPU cores",
+        "05": f"{batched['metric']}: {batched['before']:.0f} to {batched['after']:.0f} on two CPU cores",
     }
     rows = [[number, f"[**{title}**](lessons/{folder}/README.md)" if folder else title, adds,
              numbers.get(number, "")] for number, folder, title, adds in LESSONS]
@@ -350,11 +353,13 @@ def compared(workload):
         if tokens and tokens["exact"]:
             same = "yes" if tokens["ok"] else "NO"
         factor, margin = entry.get("times_lesson_before"), entry["min_margin"]
+        in_all = entry.get("output_tok_s")
         rows.append([
             entry["name"], f"{entry['backend']} {entry['dtype']}", same,
             f"{margin:.2g}" if margin is not None else "",
             spread(entry["ttft_ms"]), f"{entry['tpot_ms']['median']:,.2f}",
             f"{entry['prefill_tok_s']['median']:,.0f}", spread(entry["decode_tok_s"]),
+            f"{in_all['median']:,.0f}" if in_all else "",
             f"{factor:.2f}x" if factor else "", percent(fraction["median"]) if fraction else "",
             f"{entry['peak_bytes']['median'] / 1e6:,.0f}"])
     lengths = workload["prompt_tokens"]
@@ -363,8 +368,8 @@ def compared(workload):
                f"{len(lengths)} prompts of {min(lengths)} to {max(lengths)}")
     rounds = workload["rounds"]
     return table(["", "runs in", "same tokens", "smallest margin", "first token, ms", "a token, ms",
-                  "prefill, tokens/s", "tokens/s", "x the lesson before", "of the limit",
-                  "memory, MB"], rows) + "\n\n" + sentences(
+                  "prefill, tokens/s", "tokens/s of an answer", "of all answers",
+                  "x the lesson before", "of the limit", "memory, MB"], rows) + "\n\n" + sentences(
         f"{workload['name']}: {prompts}{end}, at most {workload['max_new_tokens']} new ones; " +
         (f"medians of {rounds} rounds (smallest to largest)" if rounds > 1 else "a single round") +
         ", each run a process of its own.")
@@ -432,6 +437,23 @@ def lesson_04_gpu():
                   "of the read stream", "first token"], rows) + "\n\n" + on_gpu(measured)
 
 
+def lesson_05():
+    report = result("05_batching")
+    figures = report["figures"]
+    rows = []
+    for name in ("one at a time", "static batches", "continuous", "continuous, chunked"):
+        key = name.replace(",", "").replace(" ", "_")
+        rows.append([
+            name, f"{figures[f'{key}_tok_s']:.0f}",
+            *(" / ".join(f"{figures[f'{key}_{what}_ms_p{p}']:,.0f}" for p in (50, 95, 99))
+              for what in ("ttft", "gap")),
+            f"{figures[f'{key}_rows']:.1f}", f"{figures[f'{key}_seqs']:.1f}",
+            f"{figures[f'{key}_pages']:.0f}", f"{figures[f'{key}_preemptions']:.0f}"])
+    return (table(["on two cores", "tokens/s, all answers", "first token, ms: p50 / p95 / p99",
+                   "between tokens, ms: p50 / p95 / p99", "rows a step", "sequences a step", "pages",
+                   "preemptions"], rows) + "\n\n" + measured_on(report))
+
+
 TABLES = {
     "attention_peers": attention_peers,
     "attention_text": attention_text,
@@ -451,6 +473,7 @@ TABLES = {
     "lesson_03": lesson_03,
     "lesson_04": lesson_04,
     "lesson_04_gpu": lesson_04_gpu,
+    "lesson_05": lesson_05,
     "lessons": lessons,
 }
 

@@ -6,4 +6,5 @@ COMPARED_LESSONS = [
     "02_running_an_llm",
     "03_cuda_kernels",
     "04_kv_cache",
+    "05_batching",
 ]

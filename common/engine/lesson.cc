@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include "common/base/error.h"
@@ -31,10 +32,12 @@ GenerationRequest RequestOf(const LessonFlags& flags) {
   return request;
 }
 
-Model OpenModel(const LessonFlags& flags, const std::string& argv0, int64_t bytes_per_param) {
+Model OpenModel(const LessonFlags& flags, const std::string& argv0, int64_t bytes_per_param,
+                bool needs_prompt) {
   CheckWritable("--json", flags.json);
   if (!flags.random_weights.empty()) {
-    if (!flags.prompts.empty() || (flags.prompts_file.empty() && flags.prompt_ids.empty()))
+    const bool has_ids = !flags.prompts_file.empty() || !flags.prompt_ids.empty();
+    if (!flags.prompts.empty() || (needs_prompt && !has_ids))
       throw InputError("--random-weights has no tokenizer: give token ids with --prompt-ids 1,2,3");
     return Model::Random(flags.random_weights, bytes_per_param);
   }
@@ -64,11 +67,11 @@ class PromptReader {
 
   const std::optional<ChatTemplate>& chat() const { return chat_; }
 
-  std::vector<Prompt> Read() {
+  std::vector<Prompt> Read(bool needs_prompt) {
     for (const std::string& text : flags_.prompts) AddText(text, "--prompt");
     if (!flags_.prompts_file.empty()) AddFile(flags_.prompts_file);
     if (!flags_.prompt_ids.empty()) AddIds(flags_.prompt_ids, "--prompt-ids");
-    if (prompts_.empty()) AddText(kDefaultPrompt, "the default prompt");
+    if (prompts_.empty() && needs_prompt) AddText(kDefaultPrompt, "the default prompt");
     return std::move(prompts_);
   }
 
@@ -145,17 +148,17 @@ class PromptReader {
 }  // namespace
 
 Lesson::Lesson(std::string name, const LessonFlags& flags, const std::string& argv0,
-               int64_t bytes_per_param)
+               int64_t bytes_per_param, bool needs_prompt)
     : flags_(flags),
       out_(flags.json == "-" ? stderr : stdout),
       request_(RequestOf(flags)),
-      model_(OpenModel(flags, argv0, bytes_per_param)) {
+      model_(OpenModel(flags, argv0, bytes_per_param, needs_prompt)) {
   const ModelConfig& config = model_.config();
   tokenizer_ = OpenTokenizer(model_);
   if (tokenizer_ == nullptr && !flags.stop.empty())
     throw InputError("--stop needs a tokenizer, and this model has none");
   PromptReader reader(flags, model_, tokenizer_.get());
-  prompts_ = reader.Read();
+  prompts_ = reader.Read(needs_prompt);
 
   request_.max_context = config.max_context;
   if (!flags.ignore_eos) {
@@ -211,6 +214,7 @@ const Run& Lesson::Generate(Run run, const NextLogits& next_logits) {
 
 const Run& Lesson::Generate(Run run, const AnswerRequest& answer) {
   request_.interrupt = &InterruptFlag();
+  const auto start = std::chrono::steady_clock::now();
   for (const Prompt& prompt : prompts_) {
     if (!prompt.text.empty()) Print("\n> {}\n", prompt.text);
     request_.prompt_ids = prompt.ids;
@@ -222,6 +226,8 @@ const Run& Lesson::Generate(Run run, const AnswerRequest& answer) {
     if (*request_.interrupt) break;
   }
   Print("\n");
+  run.wall_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   run.peak_bytes = PeakMemory();
   return report_.runs.emplace_back(std::move(run));
 }
@@ -236,12 +242,16 @@ void Lesson::PrintFigures(const Run& run) const {
   if (run.decode_tok_s() > 0) {
     Print(", then {:.2f} tokens/s ({:.0f} ms a token)", run.decode_tok_s(), run.tpot_ms());
   }
+  if (run.outputs.size() > 1) {
+    Print("; {} answers, {:.1f} tokens/s in all", run.outputs.size(), run.output_tok_s());
+  }
   Print("; {:.0f} MB of memory\n", static_cast<double>(run.peak_bytes) * 1e-6);
   if (run.decode_tok_s() == 0) return;
+  const char* step = run.seqs_per_step > 1 ? "step" : "token";
   Print(
-      "roofline {:.1f} MB a token x {:.2f} tokens/s = {:.2f} GB/s: {:.1f}% of the {:.1f} GB/s that "
+      "roofline {:.1f} MB a {} x {:.2f} {}s/s = {:.2f} GB/s: {:.1f}% of the {:.1f} GB/s that "
       "this {}'s memory was measured to give\n",
-      static_cast<double>(run.bytes_per_token) * 1e-6, run.decode_tok_s(),
+      static_cast<double>(run.bytes_per_token) * 1e-6, step, run.decode_tok_s(), step,
       run.bytes_per_second() * 1e-9, 100 * report_.RooflineFraction(run),
       report_.Roofline(run) * 1e-9, run.gpu_read_bandwidth > 0 ? "GPU" : "machine");
 }

@@ -28,8 +28,10 @@ class Lesson {
   // Opens the model and encodes the prompts that the flags name, and prints a line about each.
   // Everything that can be wrong with flags, files and prompts is found here, before any work:
   // InputError. `bytes_per_param`: memory that the lesson will need beside the model's own.
+  // `needs_prompt`: there is a default prompt where no flag gives one; else prompts() is empty
+  // then.
   Lesson(std::string name, const LessonFlags& flags, const std::string& argv0,
-         int64_t bytes_per_param = 0);
+         int64_t bytes_per_param = 0, bool needs_prompt = true);
 
   const Model& model() const { return model_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }

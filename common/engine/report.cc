@@ -38,6 +38,9 @@ Json ToJson(const Run& run, const Report& report) {
                {"tpot_ms", Number(run.tpot_ms())},
                {"prefill_tok_s", Number(run.prefill_tok_s())},
                {"decode_tok_s", Number(run.decode_tok_s())},
+               {"output_tok_s", Number(run.output_tok_s())},
+               {"wall_seconds", Number(run.wall_seconds)},
+               {"seqs_per_step", Number(run.seqs_per_step)},
                {"bytes_per_token", run.bytes_per_token},
                {"gb_s", Number(run.bytes_per_second() * 1e-9)},
                {"roofline_fraction", Number(report.RooflineFraction(run))},
@@ -85,6 +88,7 @@ double Run::prefill_tok_s() const {
     tokens += static_cast<double>(output.prompt_ids.size());
     seconds += output.generation.first_token_seconds;
   }
+  if (prefill_seconds > 0) seconds = prefill_seconds;
   return seconds == 0 ? 0 : tokens / seconds;
 }
 
@@ -97,6 +101,12 @@ double Run::decode_tok_s() const {
     seconds += output.generation.decode_seconds;
   }
   return seconds == 0 ? 0 : tokens / seconds;
+}
+
+double Run::output_tok_s() const {
+  size_t n_tokens = 0;
+  for (const Output& output : outputs) n_tokens += output.generation.tokens.size();
+  return wall_seconds == 0 ? 0 : static_cast<double>(n_tokens) / wall_seconds;
 }
 
 bool Report::AllChecksOk() const {

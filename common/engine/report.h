@@ -31,15 +31,21 @@ struct Run {
   std::string dtype;    // "f32", "bf16"
   std::vector<Output> outputs = {};
   int64_t bytes_per_token = 0;  // that a decode step must read at least
+  double seqs_per_step = 1;     // on average: more than 1 if requests shared steps
   int64_t peak_bytes = 0;       // of memory that the process had held when the run ended
   // Bytes/s that the GPU was measured to read; 0 if the run was on the CPU: Report::read_bandwidth.
   double gpu_read_bandwidth = 0;
+  double wall_seconds = 0;  // from when the first request came to the last token of all
+  // During which some request waited for its first token; 0: one after the other did.
+  double prefill_seconds = 0;
 
   // Over all prompts.
   double ttft_ms() const;        // time to first token: the median
   double tpot_ms() const;        // time per output token after the first; 0 if no prompt had any
   double prefill_tok_s() const;  // prompt tokens per second until the first token
-  double decode_tok_s() const;
+  double decode_tok_s() const;   // of an answer, after its first token
+  // Tokens of all answers per second, whichever of them shared steps: throughput.
+  double output_tok_s() const;
   double bytes_per_second() const { return static_cast<double>(bytes_per_token) * decode_tok_s(); }
 };
 

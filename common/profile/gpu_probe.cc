@@ -164,4 +164,12 @@ std::vector<GpuLink> MeasureGpuLinks(const std::vector<GpuProfile>& gpus) {
 
 #endif  // AIOS_HAVE_CUDA
 
+double MeasureGpuReadBandwidth(int index) {
+  std::string why_none;
+  std::vector<GpuProfile> gpus = FindGpus(&why_none);
+  std::erase_if(gpus, [&](const GpuProfile& gpu) { return gpu.index != index; });
+  MeasureGpus(gpus);
+  return gpus.empty() ? 0 : gpus[0].read_bytes_s;
+}
+
 }  // namespace aios

@@ -44,6 +44,9 @@ std::vector<GpuProfile> FindGpus(std::string* why_none);
 // that cannot do it (others have its memory, say) keeps zeros and gets the reason.
 void MeasureGpus(std::vector<GpuProfile>& gpus);
 
+// Bytes/s that one of them reads, measured; 0 if it could not be.
+double MeasureGpuReadBandwidth(int index);
+
 // Every ordered pair of these GPUs.
 std::vector<GpuLink> MeasureGpuLinks(const std::vector<GpuProfile>& gpus);
 

@@ -27,15 +27,6 @@ namespace {
 using namespace aios;
 using namespace aios::lessons;
 
-// Bytes/s that the GPU reads, measured; 0 if it could not be.
-double ReadBandwidth(int device) {
-  std::string why_none;
-  std::vector<GpuProfile> gpus = FindGpus(&why_none);
-  std::erase_if(gpus, [&](const GpuProfile& gpu) { return gpu.index != device; });
-  MeasureGpus(gpus);
-  return gpus.empty() ? 0 : gpus[0].read_bytes_s;
-}
-
 // What a decode step reads: all weights, and the keys and values of what came before it.
 int64_t BytesPerToken(const Engine& engine, const Run& run) {
   int64_t n_keys = 0;
@@ -69,7 +60,7 @@ int RunLesson(int argc, char** argv) {
 
   // Boot: the model, and memory for keys and values. What does not fit is found here.
   Lesson lesson("04_kv_cache", flags.lesson, argv[0]);
-  const double bandwidth = on_gpu ? ReadBandwidth(flags.lesson.device) : 0;
+  const double bandwidth = on_gpu ? MeasureGpuReadBandwidth(flags.lesson.device) : 0;
   Engine engine(*backend, lesson.model(), {.kv = flags.kv});
   const KvCache& cache = engine.cache();
   lesson.LimitContext(engine.context());

@@ -34,6 +34,7 @@ open(log, "a").write(name + " " + " ".join(sys.argv[1:]) + "\\n")
 def report(tok_s=10.0, tokens=(5, 6, 7), dtype="f32", checks=(), **more):
     run = {"name": "after", "backend": "cpu", "dtype": dtype, "ttft_ms": 100.0,
            "tpot_ms": 1e3 / tok_s, "prefill_tok_s": 50.0, "decode_tok_s": tok_s,
+           "output_tok_s": 0.8 * tok_s,
            "bytes_per_token": 1000000, "gb_s": tok_s / 1e3, "roofline_fraction": tok_s / 100,
            "peak_bytes": 50000000,
            "outputs": [{"prompt_ids": [1, 2], "tokens": list(tokens), "text": "",
@@ -92,14 +93,21 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(third["tokens"] | {"detail": ""},
                          {"same": 9, "of": 9, "exact": True, "ok": True, "detail": ""})
         line = next(line for line in run.stdout.splitlines() if line.startswith("03_"))
-        self.assertEqual(line.split()[1:], "cpu f32 yes 0.25 100 45.5 50.0 22.0 (10.0..33.0) 2.00x "
-                                           "22% 50.0".split())
+        self.assertEqual(line.split()[1:], "cpu f32 yes 0.25 100 45.5 50.0 22.0 (10.0..33.0) 17.6 "
+                                           "2.00x 22% 50.0".split())
 
     def test_a_slower_lesson_shows(self):
         self.fake("02_running_an_llm", "report(20)")
         self.fake("03_cuda_kernels", "report(5)")
         run, _ = self.run_compare("--rounds=1")
         self.assertIn(" 0.250x ", run.stdout)
+
+    def test_a_batch_is_compared_by_all_its_answers(self):
+        # Each answer comes more slowly, and more of them in the same time.
+        self.fake("04_kv_cache", "report(20)")
+        self.fake("05_batching", "report(10, output_tok_s=48.0)")
+        _, result = self.run_compare("--rounds=1")
+        self.assertEqual(self.entries(result)["05_batching"]["times_lesson_before"], 48 / 16)
 
     def test_order_turns_round_and_each_run_is_its_own_process(self):
         for name in ("02_a", "03_b", "04_c"):
@@ -225,7 +233,7 @@ class CompareTest(unittest.TestCase):
         self.run_compare("--rounds=1", status=1)
         html = (self.folder / "out.html").read_text()
         self.assertNotRegex(html, r"(?i)https?:|<script|<link|<img|src=|@import|url\(|<b>")
-        self.assertEqual(html.count("<figure>"), 6)
+        self.assertEqual(html.count("<figure>"), 7)
         self.assertIn("02_running_an_llm", html)
         self.assertIn("refused: &lt;script&gt;", html)
 
@@ -319,6 +327,7 @@ class CompareTest(unittest.TestCase):
             self.assertEqual(entry["tokens"], {"same": 24, "of": 24, "exact": True, "ok": True,
                                                "detail": ""})
             self.assertGreater(entry["decode_tok_s"]["median"], 0)
+            self.assertGreater(entry["output_tok_s"]["median"], 0)
             self.assertGreater(entry["roofline_fraction"]["median"], 0)
             self.assertGreater(entry["peak_bytes"]["median"], 1e6)
 

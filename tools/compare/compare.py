@@ -244,7 +244,7 @@ def run_workload(workload, found, options, gpu, say):
     prompts = baseline.runs()[0]["outputs"] if baseline else []
     before = None
     for summed in summaries:
-        rate = summed.get("decode_tok_s")
+        rate = summed.get("output_tok_s")
         if summed["kind"] == "lesson" and rate and rate["median"]:
             summed["times_lesson_before"] = rate["median"] / before if before else None
             before = rate["median"]
@@ -261,7 +261,8 @@ def run_workload(workload, found, options, gpu, say):
 def ladder(workload):
     """Header and rows of the table."""
     header = ["", "runs in", "same tokens", "margin", "first token, ms", "a token, ms",
-              "prefill tok/s", "tokens/s (min..max)", "x before", "of roofline", "memory, MB"]
+              "prefill tok/s", "tokens/s (min..max)", "in all", "x before", "of roofline",
+              "memory, MB"]
     rows = []
     for s in workload["entries"]:
         if "runs" not in s:
@@ -276,6 +277,7 @@ def ladder(workload):
             s["name"], f"{s['backend']} {s['dtype']}", same, measure.figure(s["min_margin"], 2),
             measure.median(s, "ttft_ms"), measure.median(s, "tpot_ms"),
             measure.median(s, "prefill_tok_s"), measure.with_spread(s, "decode_tok_s"),
+            measure.median(s, "output_tok_s"),
             f"{measure.figure(factor)}x" if factor else "-", measure.percent(s),
             measure.median(s, "peak_bytes", 1e-6)])
     return header, rows

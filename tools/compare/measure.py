@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 
 # What a run of the report says of its speed and its memory.
-METRICS = ("ttft_ms", "tpot_ms", "prefill_tok_s", "decode_tok_s", "gb_s", "roofline_fraction",
-           "peak_bytes")
+METRICS = ("ttft_ms", "tpot_ms", "prefill_tok_s", "decode_tok_s", "output_tok_s", "gb_s",
+           "roofline_fraction", "peak_bytes")
 
 
 class Failure(Exception):

@@ -6,7 +6,8 @@ import measure
 
 # Title, what is plotted, scale, unit, and which way is better.
 PLOTS = [
-    ("Tokens per second", "decode_tok_s", 1, "tokens/s", "more is better"),
+    ("Tokens of an answer per second", "decode_tok_s", 1, "tokens/s", "more is better"),
+    ("Tokens of all answers per second", "output_tok_s", 1, "tokens/s", "more is better"),
     ("Time to first token", "ttft_ms", 1, "ms", "less is better"),
     ("Time per token after it", "tpot_ms", 1, "ms", "less is better"),
     ("Prompt tokens per second", "prefill_tok_s", 1, "tokens/s", "more is better"),

@@ -66,6 +66,8 @@ def write_report(version, note, run, outputs, weights="the model's"):
             "tpot_ms": 1e3 / rate if rate else 0,
             "prefill_tok_s": sum(len(output["prompt_ids"]) for output in outputs) / sum(firsts),
             "decode_tok_s": rate,
+            # One after the other.
+            "output_tok_s": (decoded + len(outputs)) / (sum(firsts) + sum(decodes)),
             "gb_s": run["bytes_per_token"] * rate * 1e-9,
             "roofline_fraction": None,  # compare.py divides by what the lessons measured
             "peak_bytes": peak_bytes(),

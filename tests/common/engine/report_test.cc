@@ -80,7 +80,8 @@ TEST(Report, HasEveryKeyOfTheSchemaAndNoOther) {
                              "n_heads", "n_kv_heads", "head_dim", "d_ff", "vocab_size"});
   ExpectKeys(json["runs"][0],
              {"name", "backend", "dtype", "outputs", "ttft_ms", "tpot_ms", "prefill_tok_s",
-              "decode_tok_s", "bytes_per_token", "gb_s", "roofline_fraction", "peak_bytes"});
+              "decode_tok_s", "output_tok_s", "wall_seconds", "seqs_per_step", "bytes_per_token",
+              "gb_s", "roofline_fraction", "peak_bytes"});
   ExpectKeys(json["runs"][0]["outputs"][0], {"prompt_ids", "tokens", "text", "finish_reason",
                                              "cached_tokens", "min_margin", "token_ms", "steps"});
   ExpectKeys(json["runs"][0]["outputs"][0]["steps"][0], {"top", "lse"});
@@ -146,6 +147,24 @@ TEST(Run, AddsUpItsPrompts) {
   EXPECT_DOUBLE_EQ(run.decode_tok_s(), 14 / 3.5);  // first tokens are prefill's
   EXPECT_DOUBLE_EQ(run.tpot_ms(), 250);
   EXPECT_DOUBLE_EQ(run.bytes_per_second(), 4e9);
+}
+
+TEST(Run, ThroughputIsOfAllAnswersByTheClockOnTheWall) {
+  aios::Run run = TwoPrompts();
+  EXPECT_EQ(run.output_tok_s(), 0);  // not measured
+  run.wall_seconds = 0.5;
+  size_t n_tokens = 0;
+  for (const Output& output : run.outputs) n_tokens += output.generation.tokens.size();
+  EXPECT_EQ(n_tokens, 16);
+  EXPECT_DOUBLE_EQ(run.output_tok_s(), 32);
+  EXPECT_DOUBLE_EQ(run.decode_tok_s(), 4);  // of an answer, as before
+  EXPECT_DOUBLE_EQ(Written(ReportOf(run))["runs"][0]["output_tok_s"].get<double>(), 32);
+}
+
+TEST(Run, PromptsThatWaitedTogetherAreNotCountedTwice) {
+  aios::Run run = TwoPrompts();
+  run.prefill_seconds = 0.3;
+  EXPECT_DOUBLE_EQ(run.prefill_tok_s(), 30 / 0.3);
 }
 
 TEST(Run, TakesTheMedianOfTheFirstTokens) {
