@@ -347,7 +347,7 @@ class CudaBackend final : public Backend {
   // Up to how many rows Hopper's own product is faster than the library's.
   static int64_t Sm90MaxRows(const Weight& w) {
     const bool small = std::min(w.d_in(), w.d_out()) < 2048;
-    return small ? 64 : 128;
+    return small ? 128 : 192;
   }
 
   // How x, of so many rows, is multiplied with W.

@@ -39,14 +39,14 @@ int64_t RowsOfWeight(const GemmSm90Args& args) {
 }
 
 // In how many parts the columns are cut: by the shape of W alone, or the bits would depend on the
-// rows of x. As many as give each of the 132 multiprocessors at most one block with 128 rows of W;
-// fewer if they make clusters, for a multiprocessor too few is left over in each group of 16 or 18.
+// rows of x. Few tiles leave multiprocessors idle, and many parts are long to fold: the limits are
+// what benchmarks/bench_gemm_rows measured to be fastest.
 int PartsOf(const GemmSm90Args& args) {
   const int64_t n_tiles = CeilDiv(RowsOfWeight(args), 128);
   const int64_t n_steps = CeilDiv(args.d_in, kTileK);
   int best = 1;
   for (const int n_parts : {2, 3, 4, 8}) {
-    if (n_tiles * n_parts <= (n_parts == 2 ? 132 : 100) && n_steps >= 4 * n_parts) best = n_parts;
+    if (n_tiles * n_parts <= (n_parts == 2 ? 60 : 100) && n_steps >= 8 * n_parts) best = n_parts;
   }
   return best;
 }
@@ -67,21 +67,22 @@ int IndexOf(int weight_rows, int x_rows, int sharing, int blocks) {
 
 // The tile for so many rows and this W. Of these choices the bits know nothing.
 int ChooseTile(const GemmSm90Args& args, int n_parts) {
+  const int n_rows = static_cast<int>(std::min<int64_t>(args.n_rows, 256));
   const int64_t n_blocks = CeilDiv(RowsOfWeight(args), 128) * n_parts;
-  const bool narrow = n_blocks < 120;
-  if (args.n_rows <= 64) {
-    const int x_rows = args.n_rows <= 16 ? 16 : args.n_rows <= 32 ? 32 : 64;
-    return IndexOf(narrow ? 64 : 128, x_rows, 1, 2);
+  if (n_blocks >= 120) {  // enough for all multiprocessors
+    if (n_rows <= 64) return IndexOf(128, n_rows <= 16 ? 16 : n_rows <= 32 ? 32 : 64, 1, 2);
+    if (n_rows <= 96) return IndexOf(128, 96, 2, 2);
+    if (n_rows <= 128) return IndexOf(128, 128, 1, 2);
+    return IndexOf(128, n_rows <= 192 ? 192 : 256, 1, 1);
   }
-  const bool few = n_blocks < 80;  // of the blocks: an idle multiprocessor costs more than the L2
-  // As PartsOf: clusters of two leave no multiprocessor over, larger ones do.
-  const bool shared = n_parts == 1 || (2 * n_parts <= kMaxCluster && n_blocks <= 100);
-  if (args.n_rows <= 96) return few ? IndexOf(64, 96, 1, 2) : IndexOf(128, 96, shared ? 2 : 1, 2);
-  if (args.n_rows <= 128) {
-    if (few || !shared) return IndexOf(64, 128, 1, 2);
-    return narrow ? IndexOf(128, 128, 2, 1) : IndexOf(256, 128, 2, 1);
-  }
-  return IndexOf(128, args.n_rows <= 192 ? 192 : 256, shared ? 2 : 1, 1);
+  if (n_rows <= 32) return IndexOf(64, n_rows <= 16 ? 16 : 32, 1, 2);
+  // Small tiles make up for few parts.
+  if (n_rows <= 64) return IndexOf(64, n_parts == 1 ? 32 : 64, 1, 2);
+  if (n_rows <= 96) return IndexOf(64, n_parts == 1 ? 64 : 96, 1, 2);
+  const bool few = n_blocks < 80;
+  if (n_rows <= 128) return few ? IndexOf(64, 64, 1, 2) : IndexOf(128, 128, 2, 1);
+  if (few) return IndexOf(64, 128, 1, 2);
+  return IndexOf(128, n_rows <= 192 ? 192 : 256, 1, 1);
 }
 
 template <int kIndex>
