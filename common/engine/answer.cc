@@ -57,7 +57,7 @@ std::optional<FinishReason> Answer::ReasonToStop(TokenId token) {
 void Answer::Show(const std::string& piece) {
   if (piece.empty()) return;
   result_.text += piece;
-  on_text_(piece);
+  if (on_text_) on_text_(piece);
 }
 
 Generation Answer::Take() {

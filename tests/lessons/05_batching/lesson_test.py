@@ -169,8 +169,8 @@ class FaultTest(unittest.TestCase):
         self.assertNotEqual(ends[-1], "0")
 
     def test_starvation(self):
-        self.assertEqual(self.failed("starvation", "--time-scale", 0, "--patience", 0.02),
-                         ["nobody is passed over who has waited for 0.02 s"])
+        self.assertEqual(self.failed("starvation", "--time-scale", 0, "--patience", 0.0005),
+                         ["nobody is passed over who has waited for 0.0005 s"])
 
 
 class ViewsTest(unittest.TestCase):
