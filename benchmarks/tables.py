@@ -454,6 +454,32 @@ def lesson_05():
                    "preemptions"], rows) + "\n\n" + measured_on(report))
 
 
+def lesson_05_gpu():
+    measured = result("bench_engine_gpu")
+    rows = []
+    for shape in ("llama-8b", "qwen3-0.6b"):
+        for step in measured["decode"][shape]["decode"]:
+            rows.append([shape, f"{step['sequences']}", f"{step['tokens_per_s']:,.0f}",
+                         f"{step['step_ms']:.1f} ms", percent(step["limit_fraction"])])
+    decode = table(["keys of 1,024 tokens each, bf16", "sequences", "tokens/s", "a step",
+                    "of the read stream"], rows)
+    rows = []
+    for shape in ("llama-8b", "qwen3-0.6b"):
+        ours = measured["workload"][shape]["workload"]["output_tokens_per_s"]
+        theirs = measured["transformers"][shape]["output_tok_s"]
+        rows.append([shape, f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.0f}x"])
+    serve = table(["256 requests, prompts and answers of 100 to 1,024 tokens", "tokens/s",
+                   "transformers, in batches of 32", ""], rows)
+    rows = []
+    for name, of in list(measured["arrivals"].items())[1:]:
+        last = of["workload"]["rounds"][-1]["gap_ms"]
+        rows.append([name, f"{last['p50']:.1f} ms", f"{last['p99']:.1f} ms",
+                     f"{last['p99'] / last['p50']:.1f}x"])
+    gaps = table(["llama-8b, 8 requests a second: between tokens", "p50", "p99", ""], rows)
+    return "\n\n".join([decode, serve, gaps, on_gpu(measured)])
+
+
+
 TABLES = {
     "attention_peers": attention_peers,
     "attention_text": attention_text,
@@ -474,6 +500,7 @@ TABLES = {
     "lesson_04": lesson_04,
     "lesson_04_gpu": lesson_04_gpu,
     "lesson_05": lesson_05,
+    "lesson_05_gpu": lesson_05_gpu,
     "lessons": lessons,
 }
 

@@ -28,6 +28,14 @@ using Tokens = std::vector<TokenId>;
 
 constexpr const char* kFolder = "tests/golden/tiny/llama3_scaled";
 
+// AddressSanitizer keeps freed memory for a while, to find who still uses it: there the most that a
+// process held says nothing.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kKeepsWhatIsFreed = true;
+#else
+constexpr bool kKeepsWhatIsFreed = false;
+#endif
+
 class RequestsTest : public testing::Test {
  protected:
   RequestsTest() {
@@ -149,7 +157,9 @@ TEST_F(RequestsTest, RefusesWhatComesAfterTheQueueIsFull) {
   }
   EXPECT_EQ(n_taken, 100);
   EXPECT_EQ(n_refused, 99'900);
-  EXPECT_LT(PeakMemory() - memory_before, int64_t{50} << 20);
+  if (!kKeepsWhatIsFreed) {
+    EXPECT_LT(PeakMemory() - memory_before, int64_t{50} << 20);
+  }
   Finish();
   ASSERT_EQ(outcomes_.size(), 100);
   for (const auto& [id, outcome] : outcomes_) {
