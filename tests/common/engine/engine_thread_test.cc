@@ -139,11 +139,14 @@ TEST_F(EngineThreadTest, EndsWhatIsNotDoneWhenItEnds) {
     EngineThread thread(*engine_);
     for (SequenceId id = 0; id < 40; ++id) streams.push_back(thread.Submit(Golden(id)));
   }
+  int n_cancelled = 0;
   for (const auto& stream : streams) {
     const Generation& generation = stream->Wait().generation;
-    EXPECT_TRUE(generation.finish_reason == FinishReason::kCancelled ||
-                generation.tokens == greedy_);
+    const bool is_cancelled = generation.finish_reason == FinishReason::kCancelled;
+    EXPECT_TRUE(is_cancelled || generation.tokens == greedy_);
+    n_cancelled += is_cancelled ? 1 : 0;
   }
+  EXPECT_GT(n_cancelled, 0);  // rather than that all are waited for
   EXPECT_EQ(engine_->scheduler().n_sequences(), 0);
   engine_->cache().CheckIntegrity({});
 }
