@@ -6,16 +6,13 @@ fonts are the reader's own, and the texts have room for wide ones. Figures are w
 the model's config and the data sheets, as the lesson's program does it.
 """
 
-import html
 import math
 import pathlib
+import sys
 
-WIDTH = 860
-INK, DIM, LINE, PALE = "#1c2430", "#5b6676", "#9aa5b4", "#eef1f5"
-BLUE, BLUE_PALE = "#2f6fd0", "#d6e5fb"
-GREEN, GREEN_PALE = "#1f8a5b", "#d3f0e1"
-ORANGE, ORANGE_PALE = "#c96a12", "#fde5cc"
-VIOLET, VIOLET_PALE = "#7350b8", "#e6ddf8"
+sys.path.insert(0, str(pathlib.Path(__file__).absolute().parents[3] / "tools"))
+import pictures
+from pictures import *  # pylint: disable=wildcard-import,unused-wildcard-import,wrong-import-position
 
 # Llama 3.1 8B: 32 layers; per layer q, o, k, v, gate, up, down; the output matrix.
 LAYERS = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 14336 * 4096)
@@ -25,44 +22,9 @@ H200_READ, H200_FLOPS = 4.8e12, 989e12  # data sheet
 LAPTOP_READ, LAPTOP_FLOPS = 89.6e9, 1.02e12  # see common/profile/published.cc
 
 
-class Picture:
-    def __init__(self, height, title):
-        self.parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-            f'width="{WIDTH}" height="{height}" '
-            "font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif\">",
-            f"<title>{html.escape(title)}</title>",
-            f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        ]
-
+class Picture(pictures.Picture):
     def rect(self, x, y, w, h, fill=PALE, stroke=LINE, width=1.0, radius=4.0):
-        self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" fill="{fill}" '
-                          f'stroke="{stroke}" stroke-width="{width:g}" rx="{radius:g}"/>')
-
-    def line(self, x1, y1, x2, y2, stroke=LINE, width=1.0, dash=""):
-        dashes = f' stroke-dasharray="{dash}"' if dash else ""
-        self.parts.append(f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" '
-                          f'stroke="{stroke}" stroke-width="{width:g}"{dashes}/>')
-
-    def arrow(self, x1, y1, x2, y2, stroke=DIM, width=1.5):
-        angle = math.atan2(y2 - y1, x2 - x1)
-        tip = [(x2, y2)] + [(x2 - 8 * math.cos(angle + side), y2 - 8 * math.sin(angle + side))
-                            for side in (-0.45, 0.45)]
-        self.line(x1, y1, x2 - 5 * math.cos(angle), y2 - 5 * math.sin(angle), stroke, width)
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in tip)
-        self.parts.append(f'<polygon points="{points}" fill="{stroke}"/>')
-
-    def circle(self, x, y, r, fill):
-        self.parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" fill="{fill}"/>')
-
-    def text(self, x, y, text, size=13.0, fill=INK, anchor="start", bold=False):
-        weight = ' font-weight="600"' if bold else ""
-        self.parts.append(f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{fill}" '
-                          f'text-anchor="{anchor}"{weight}>{html.escape(text)}</text>')
-
-    def write(self, name):
-        path = pathlib.Path(__file__).absolute().parent / name
-        path.write_text("\n".join([*self.parts, "</svg>", ""]))
+        super().rect(x, y, w, h, fill, stroke, width, radius)
 
 
 # ---- 1. A program and a model -------------------------------------------------------------------
