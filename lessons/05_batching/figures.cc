@@ -59,9 +59,11 @@ std::vector<std::pair<std::string, double>> FiguresOf(const std::vector<ModeRun>
       figures.emplace_back(fmt::format("{}_{}", key, name), value);
     };
     add("tok_s", t.tokens_per_second());
+    const std::vector<double> ttfts = t.Ttfts();
+    const std::vector<double> gaps = t.TokenGaps();
     for (const double percent : kPercents) {
-      add(fmt::format("ttft_ms_p{:.0f}", percent), 1e3 * Percentile(t.Ttfts(), percent));
-      add(fmt::format("gap_ms_p{:.0f}", percent), 1e3 * Percentile(t.TokenGaps(), percent));
+      add(fmt::format("ttft_ms_p{:.0f}", percent), 1e3 * Percentile(ttfts, percent));
+      add(fmt::format("gap_ms_p{:.0f}", percent), 1e3 * Percentile(gaps, percent));
     }
     add("rows", t.MeanRows());
     add("seqs", t.MeanSeqs());

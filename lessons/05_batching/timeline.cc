@@ -8,6 +8,15 @@
 #include "common/base/utf8.h"
 
 namespace aios::lessons {
+namespace {
+
+double MeanOf(const std::vector<StepLine>& steps, int64_t StepLine::*count) {
+  int64_t n = 0;
+  for (const StepLine& step : steps) n += step.*count;
+  return steps.empty() ? 0 : static_cast<double>(n) / static_cast<double>(steps.size());
+}
+
+}  // namespace
 
 int64_t Timeline::n_tokens() const {
   int64_t n = 0;
@@ -50,17 +59,8 @@ std::vector<double> Timeline::TokenGaps() const {
   return gaps;
 }
 
-double Timeline::MeanRows() const {
-  int64_t n = 0;
-  for (const StepLine& step : steps) n += step.n_rows;
-  return steps.empty() ? 0 : static_cast<double>(n) / static_cast<double>(steps.size());
-}
-
-double Timeline::MeanSeqs() const {
-  int64_t n = 0;
-  for (const StepLine& step : steps) n += step.n_seqs;
-  return steps.empty() ? 0 : static_cast<double>(n) / static_cast<double>(steps.size());
-}
+double Timeline::MeanRows() const { return MeanOf(steps, &StepLine::n_rows); }
+double Timeline::MeanSeqs() const { return MeanOf(steps, &StepLine::n_seqs); }
 
 int64_t Timeline::MaxPages() const {
   int64_t most = 0;
