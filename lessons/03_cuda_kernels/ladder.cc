@@ -10,14 +10,6 @@
 
 namespace aios::lessons {
 
-double GpuReadBandwidth() {
-#ifdef AIOS_HAVE_CUDA
-  return ladder::MeasureLimits(/*with_gemm=*/false).read_bytes_s;
-#else
-  return 0;
-#endif
-}
-
 void PrintLadder(bool on_gpu, int n_threads) {
 #ifdef AIOS_HAVE_CUDA
   if (on_gpu) {

@@ -3,9 +3,6 @@
 
 namespace aios::lessons {
 
-// Bytes/s that the current GPU reads, measured.
-double GpuReadBandwidth();
-
 // Checks and times every level, some seconds, and prints the table to standard output: on the
 // current GPU the levels of kernels/ladder/gemm, on the CPU those of kernels/ladder/gemm_cpu.
 void PrintLadder(bool on_gpu, int n_threads);

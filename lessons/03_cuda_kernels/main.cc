@@ -14,6 +14,7 @@
 #include "common/engine/lesson.h"
 #include "common/engine/recompute.h"
 #include "common/model/reference.h"
+#include "common/profile/gpu_probe.h"
 #include "lessons/03_cuda_kernels/ladder.h"
 
 namespace {
@@ -57,7 +58,7 @@ int RunLesson(int argc, char** argv) {
                        .backend = std::string(backend->name()),
                        .dtype = exact ? "f32" : "bf16",
                        .bytes_per_token = engine.bytes_per_token(),
-                       .gpu_read_bandwidth = on_gpu ? lessons::GpuReadBandwidth() : 0},
+                       .gpu_read_bandwidth = on_gpu ? MeasureGpuReadBandwidth(flags.device) : 0},
                       std::ref(engine));
 
   // Check and report.
