@@ -34,6 +34,7 @@
 #include "common/model/model.h"
 #include "common/profile/gpu_probe.h"
 #include "common/profile/probe.h"
+#include "common/sched/simulation.h"
 #include "common/sched/workload.h"
 
 namespace aios {
@@ -45,15 +46,7 @@ double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The q-quantile of what there is.
-double Quantile(std::vector<double> numbers, double q) {
-  if (numbers.empty()) return 0;
-  const auto at = numbers.begin() +
-                  static_cast<std::ptrdiff_t>(q * static_cast<double>(numbers.size() - 1) + 0.5);
-  std::ranges::nth_element(numbers, at);
-  return *at;
-}
-double Median(const std::vector<double>& numbers) { return Quantile(numbers, 0.5); }
+double Median(const std::vector<double>& numbers) { return Percentile(numbers, 50); }
 
 struct Flags {
   std::string model, random_weights, backend = "auto", dtype = "auto", workload, json;
@@ -112,11 +105,7 @@ double ReadBandwidth(const Backend& backend, int threads) {
   if (backend.device() == Device::kCpu) {
     return MeasureReadBandwidth(threads > 0 ? threads : ProbeMachine().n_cores);
   }
-  std::string why_none;
-  std::vector<GpuProfile> gpus = FindGpus(&why_none);
-  gpus.resize(std::min<size_t>(gpus.size(), 1));
-  MeasureGpus(gpus);
-  return gpus.empty() ? 0 : gpus[0].read_bytes_s;
+  return MeasureGpuReadBandwidth(0);
 }
 
 class Bench {
@@ -201,7 +190,7 @@ class Bench {
         "decode of {:>3} at {}: {:>9.1f} tokens/s, {:>7.3f} ms a step, {:>5.1f}% of the "
         "limit (rounds {:.1f} to {:.1f}%), host {:.1f}%\n",
         n_seqs, flags_.prompt_tokens, rate, static_cast<double>(n_seqs) / rate * 1e3,
-        Median(fractions) * 100, Quantile(fractions, 0) * 100, Quantile(fractions, 1) * 100,
+        Median(fractions) * 100, Percentile(fractions, 0) * 100, Percentile(fractions, 100) * 100,
         host * 100);
     return {{"sequences", n_seqs},
             {"prompt_tokens", flags_.prompt_tokens},
@@ -290,12 +279,12 @@ class Bench {
                        {"preemptions", n_preempted},
                        {"first_token_ms",
                         {{"p50", Median(first) * 1e3},
-                         {"p95", Quantile(first, 0.95) * 1e3},
-                         {"p99", Quantile(first, 0.99) * 1e3}}},
+                         {"p95", Percentile(first, 95) * 1e3},
+                         {"p99", Percentile(first, 99) * 1e3}}},
                        {"gap_ms",
                         {{"p50", Median(gaps) * 1e3},
-                         {"p95", Quantile(gaps, 0.95) * 1e3},
-                         {"p99", Quantile(gaps, 0.99) * 1e3}}}};
+                         {"p95", Percentile(gaps, 95) * 1e3},
+                         {"p99", Percentile(gaps, 99) * 1e3}}}};
     fmt::print(
         "{} requests: {:.0f} output tokens/s in {:.2f} s, {} steps, {:.0f} rows each; host "
         "{:.1f}%, enqueue {:.1f}%, wait {:.1f}%; {} preemptions; first token p50 {:.0f} p99 "
@@ -304,8 +293,8 @@ class Bench {
         static_cast<double>(stats.n_rows) / static_cast<double>(stats.n_steps),
         stats.schedule_seconds / seconds * 100, stats.forward_seconds / seconds * 100,
         stats.wait_seconds / seconds * 100, n_preempted, Median(first) * 1e3,
-        Quantile(first, 0.99) * 1e3, Median(gaps) * 1e3, Quantile(gaps, 0.95) * 1e3,
-        Quantile(gaps, 0.99) * 1e3);
+        Percentile(first, 99) * 1e3, Median(gaps) * 1e3, Percentile(gaps, 95) * 1e3,
+        Percentile(gaps, 99) * 1e3);
     return json;
   }
 
