@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/matmul.cc"
@@ -17,15 +18,19 @@
 #define AIOS_KERNELS_CPU_MATMUL_CC_
 namespace aios::kernels::cpu {
 
-// Up to here no instruction set needs scratch.
-inline constexpr int64_t kRowsWithoutPanel = 4;
+// Up to here the weight is unpacked in registers.
+inline constexpr int64_t kFewRows = 4;
 
-// A panel: rows of the weight as f32, half of a second-level cache of 1 MiB.
-inline constexpr int64_t kPanelFloats = (512 << 10) / sizeof(float);
+// Bytes of a panel, rows of the weight as f32. A small one stays in the first-level cache, half of
+// which it takes, and x passes by from the second. If there is more of x than half of that, a large
+// panel passes by instead.
+inline constexpr int64_t kSmallPanel = 20 << 10;
+inline constexpr int64_t kLargePanel = 512 << 10;
 
-inline int64_t PanelOutputs(int64_t d_in) {
-  return std::max(kMatMulGroup,
-                  kPanelFloats / std::max<int64_t>(1, d_in) / kMatMulGroup * kMatMulGroup);
+inline int64_t PanelOutputs(const MatMulArgs& args) {
+  const int64_t row_bytes = std::max<int64_t>(1, args.d_in * static_cast<int64_t>(sizeof(float)));
+  const int64_t panel = args.n_rows * row_bytes <= kLargePanel ? kSmallPanel : kLargePanel;
+  return std::max(kMatMulGroup, panel / row_bytes / kMatMulGroup * kMatMulGroup);
 }
 
 inline int64_t RowBytes(const MatMulArgs& args) {
@@ -44,29 +49,10 @@ HWY_BEFORE_NAMESPACE();
 namespace aios::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-// Rows beyond n_rows repeat the last: a short tile computes something twice, and the code has one
-// shape.
-template <int kRows>
-HWY_INLINE void RowPointers(const MatMulArgs& args, int64_t row, const float* (&x)[kRows]) {
-  for (int r = 0; r < kRows; ++r) {
-    x[r] = args.x + std::min(row + r, args.n_rows - 1) * args.d_in;
-  }
-}
-
-// Likewise for the rows of the weight from `first` on, which has n of them.
-HWY_INLINE void OutputPointers(const void* rows, int64_t row_bytes, int64_t first, int64_t n,
-                               const void* (&w)[kOuts]) {
-  for (int o = 0; o < kOuts; ++o) {
-    w[o] = static_cast<const char*>(rows) + std::min(first + o, n - 1) * row_bytes;
-  }
-}
-
 template <int kRows>
 HWY_INLINE void Store(const float (&sums)[kRows][kOuts], const MatMulArgs& args, int64_t row,
-                      int64_t out, int64_t end) {
-  const int64_t n_rows = std::min<int64_t>(kRows, args.n_rows - row);
-  const int64_t n_outs = std::min<int64_t>(kOuts, end - out);
-  for (int64_t r = 0; r < n_rows; ++r) {
+                      int64_t out, int64_t n_outs) {
+  for (int64_t r = 0; r < kRows; ++r) {
     float* y = args.y + (row + r) * args.y_stride + out;
     if (args.add) {
       for (int64_t o = 0; o < n_outs; ++o) y[o] += sums[r][o];
@@ -78,64 +64,82 @@ HWY_INLINE void Store(const float (&sums)[kRows][kOuts], const MatMulArgs& args,
   }
 }
 
-// ---- Few rows: the weight is unpacked in registers, anew for every kRows rows -------------------
-
-template <class Block, int kRows>
-void FewRows(const MatMulArgs& args, int64_t begin, int64_t end) {
-  const int64_t row_bytes = RowBytes(args);
-  for (int64_t out = begin; out < end; out += kOuts) {
-    const void* w[kOuts];
-    OutputPointers(args.weight, row_bytes, out, end, w);
-    // The four rows of the weight are in the first-level cache after the first tile.
-    for (int64_t row = 0; row < args.n_rows; row += kRows) {
-      const float* x[kRows];
-      RowPointers<kRows>(args, row, x);
-      float sums[kRows][kOuts];
-      Tile<Block, kRows, /*kPrefetch=*/true>(w, x, args.d_in, sums);
-      Store<kRows>(sums, args, row, out, end);
-    }
+// Columns [out, out + n_outs) of kRows rows of y; `weight`: the first of these rows of the weight.
+template <class Block, int kRows, bool kPrefetch>
+HWY_INLINE void Outputs(const MatMulArgs& args, int64_t row, const char* weight, int64_t row_bytes,
+                        int64_t out, int64_t n_outs) {
+  float sums[kRows][kOuts];
+  const float* const x = args.x + row * args.d_in;
+  int64_t o = 0;
+  for (; o + kOuts <= n_outs; o += kOuts) {
+    Tile<Block, kRows, kPrefetch>(weight + o * row_bytes, row_bytes, x, args.d_in, sums);
+    Store<kRows>(sums, args, row, out + o, kOuts);
+  }
+  for (; o < n_outs; ++o) {  // the rest one by one, as four of the same
+    Tile<Block, kRows, false>(weight + o * row_bytes, 0, x, args.d_in, sums);
+    Store<kRows>(sums, args, row, out + o, 1);
   }
 }
 
+// Calls tile(row, number) for all rows, kRows at a time and then the rest; the compiler knows
+// `number`.
+template <int kRows, class Fn>
+HWY_INLINE void ForEachTile(int64_t n_rows, const Fn& tile) {
+  int64_t row = 0;
+  for (; row + kRows <= n_rows; row += kRows) tile(row, std::integral_constant<int, kRows>());
+  const auto rest = [&](auto number) {
+    if constexpr (number < kRows) {
+      if (n_rows - row == number) tile(row, number);
+    }
+  };
+  rest(std::integral_constant<int, 1>());
+  rest(std::integral_constant<int, 2>());
+  rest(std::integral_constant<int, 3>());
+  rest(std::integral_constant<int, 4>());
+  rest(std::integral_constant<int, 5>());
+}
+
+// ---- Few rows: the weight is unpacked in registers, anew for every tile -------------------------
+
 template <class Block>
 void FewRows(const MatMulArgs& args, int64_t begin, int64_t end) {
-  if (args.n_rows == 1) return FewRows<Block, 1>(args, begin, end);
   // Accumulators, unpacked weights and x fit into 32 registers, or into 16.
-  if (args.n_rows == 2 || kLanes < 16) return FewRows<Block, 2>(args, begin, end);
-  return FewRows<Block, 4>(args, begin, end);
+  constexpr int kRows = kLanes < 16 ? 2 : 4;
+  const int64_t row_bytes = RowBytes(args);
+  for (int64_t out = begin; out < end; out += kOuts) {
+    // The four rows of the weight are in the first-level cache after the first tile.
+    ForEachTile<kRows>(args.n_rows, [&](int64_t row, auto number) {
+      Outputs<Block, number, /*kPrefetch=*/true>(
+          args, row, static_cast<const char*>(args.weight) + out * row_bytes, row_bytes, out,
+          std::min<int64_t>(kOuts, end - out));
+    });
+  }
 }
 
 // ---- Many rows: a panel of the weight is unpacked once for all of them --------------------------
 
-void ManyRows(const MatMulArgs& args, int64_t begin, int64_t end, float* panel) {
+void ManyRows(const MatMulArgs& args, int64_t begin, int64_t end, float* scratch) {
   constexpr int kRows = kLanes == 16 ? 6 : 3;  // 24 accumulators of 32 registers, 12 of 16
   const int64_t row_bytes = RowBytes(args);
   const int64_t panel_row_bytes = args.d_in * static_cast<int64_t>(sizeof(float));
-  const int64_t panel_outs = PanelOutputs(args.d_in);
+  const int64_t panel_outs = PanelOutputs(args);
   for (int64_t first = begin; first < end; first += panel_outs) {
     const int64_t n_outs = std::min(panel_outs, end - first);
-    Dequantize(args.format, static_cast<const char*>(args.weight) + first * row_bytes,
-               n_outs * args.d_in, panel);
-    // A tile's rows of x stay in the first-level cache, while the panel passes by from the second.
-    for (int64_t row = 0; row < args.n_rows; row += kRows) {
-      const float* x[kRows];
-      RowPointers<kRows>(args, row, x);
-      for (int64_t out = 0; out < n_outs; out += kOuts) {
-        const void* w[kOuts];
-        OutputPointers(panel, panel_row_bytes, out, n_outs, w);
-        float sums[kRows][kOuts];
-        Tile<BlockF32, kRows, /*kPrefetch=*/false>(w, x, args.d_in, sums);
-        Store<kRows>(sums, args, row, first + out, first + n_outs);
-      }
+    const char* panel = static_cast<const char*>(args.weight) + first * row_bytes;
+    if (args.format != Format::kF32) {
+      Dequantize(args.format, panel, n_outs * args.d_in, scratch);
+      panel = reinterpret_cast<const char*>(scratch);
     }
+    ForEachTile<kRows>(args.n_rows, [&](int64_t row, auto number) {
+      Outputs<BlockF32, number, /*kPrefetch=*/false>(args, row, panel, panel_row_bytes, first,
+                                                     n_outs);
+    });
   }
 }
 
 }  // namespace
 
 void MatMulForTarget(const MatMulArgs& args, int64_t begin, int64_t end, float* scratch) {
-  // Unpacking in registers is so cheap with 16 lanes that a panel pays late.
-  constexpr int64_t kFewRows = kLanes == 16 ? 16 : kRowsWithoutPanel;
   if (args.n_rows > kFewRows) return ManyRows(args, begin, end, scratch);
   switch (args.format) {
     case Format::kF32:
@@ -170,8 +174,9 @@ namespace aios::kernels::cpu {
 HWY_EXPORT(MatMulForTarget);
 
 int64_t MatMulScratchFloats(const MatMulArgs& args) {
-  if (args.n_rows <= kRowsWithoutPanel && HasUnpack(args.format)) return 0;
-  return std::min(PanelOutputs(args.d_in), args.d_out) * args.d_in;
+  if (args.format == Format::kF32) return 0;
+  if (args.n_rows <= kFewRows && HasUnpack(args.format)) return 0;
+  return std::min(PanelOutputs(args), args.d_out) * args.d_in;
 }
 
 void MatMul(const MatMulArgs& args, int64_t begin, int64_t end, float* scratch) {

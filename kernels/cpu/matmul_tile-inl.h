@@ -160,11 +160,15 @@ HWY_INLINE void AddBlocks(const Block* const (&w)[kOuts], int64_t n_blocks,
   }
 }
 
-// sums[row][out] = x[row] . w_rows[out], over d_in numbers. Not inlined: the accumulators fill the
-// registers. Nothing past the ends of the rows is read, but prefetched.
+// sums[row][out] = x[row] . w[out], over d_in numbers: rows of x one after another, those of the
+// weight w_stride bytes apart. Not inlined: the accumulators fill the registers. Nothing past the
+// ends of the rows is read, but prefetched.
+//
+// Where rows are is passed as a first one and a stride, in registers. As arrays of pointers it was
+// in memory, and a tile could not begin before the one before it had ended: 20% slower.
 template <class Block, int kRows, bool kPrefetch = false>
-HWY_NOINLINE void Tile(const void* const (&w_rows)[kOuts], const float* const (&x)[kRows],
-                       int64_t d_in, float (&sums)[kRows][kOuts]) {
+HWY_NOINLINE void Tile(const char* w_rows, int64_t w_stride, const float* x_rows, int64_t d_in,
+                       float (&sums)[kRows][kOuts]) {
   constexpr int kBlock = Unpack<Block>::kNumbers;
   FloatVec acc[kRows][kOuts];
 #pragma GCC unroll 8
@@ -173,7 +177,11 @@ HWY_NOINLINE void Tile(const void* const (&w_rows)[kOuts], const float* const (&
     for (int o = 0; o < kOuts; ++o) acc[r][o] = hn::Zero(Floats());
   }
   const Block* w[kOuts];
-  for (int o = 0; o < kOuts; ++o) w[o] = static_cast<const Block*>(w_rows[o]);
+#pragma GCC unroll 4
+  for (int o = 0; o < kOuts; ++o) w[o] = reinterpret_cast<const Block*>(w_rows + o * w_stride);
+  const float* x[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) x[r] = x_rows + r * d_in;
   const int64_t n_blocks = d_in / kBlock;
   AddBlocks<Block, kRows, kPrefetch>(w, n_blocks, x, acc);
   if constexpr (Unpack<Block>::kScales == 0) {

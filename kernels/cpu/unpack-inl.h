@@ -1,5 +1,6 @@
-// Weights become f32 in registers, 32 numbers (a "step") at a time. Included once for each
-// instruction set; see dequantize.cc, whose numbers these are to the bit.
+// Weights become f32 in registers, 32 numbers (a "step") at a time: for Dequantize, and for
+// products of a few rows, which use them at once. Included once for each instruction set; see
+// dequantize.cc.
 #if defined(AIOS_KERNELS_CPU_UNPACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef AIOS_KERNELS_CPU_UNPACK_INL_H_
 #undef AIOS_KERNELS_CPU_UNPACK_INL_H_
@@ -37,11 +38,16 @@ HWY_INLINE float ToF32(F16 h) {
   return hn::GetLane(hn::PromoteTo(f32, hn::BitCast(f16, bits)));
 }
 #else
-HWY_INLINE float ToF32(F16 h) {  // see dequantize.cc
-  constexpr uint32_t kOne = 1 << 23;
+// Makes no subnormal f32, which would be slow.
+HWY_INLINE float ToF32(F16 h) {
+  constexpr uint32_t kOne = 1 << 23;  // of an f32's exponent
+  // Exponent and fraction where f32 has them. Three cases mend the exponent, whose bias is 15 in
+  // f16 and 127 in f32.
   const uint32_t magnitude = static_cast<uint32_t>(h & 0x7FFF) << 13;
   const uint32_t normal = magnitude + (127 - 15) * kOne;
+  // Infinity and NaN: all ones, as before.
   const uint32_t infinite = magnitude + (255 - 31) * kOne;
+  // Subnormal: fraction * 2^-24, which is what the same fraction adds to an f32 of 2^-14.
   const auto above = std::bit_cast<float>(magnitude + (127 - 14) * kOne);
   const auto subnormal = std::bit_cast<uint32_t>(above - 0x1p-14f);
   const uint32_t exponent = h & 0x7C00;

@@ -214,6 +214,25 @@ TEST_P(MatMulTest, BitsDependOnTheRowAlone) {
   }
 }
 
+// So many rows that x is larger than a cache, and more outputs than a panel then has.
+TEST_P(MatMulTest, ManyRowsHaveTheBitsOfOne) {
+  const int64_t d_in = info_.block_size == 256 ? 768 : 576;
+  constexpr int64_t kOutputs = 233, kRows = 241;
+  const auto w = RandomWeight(GetParam(), kOutputs, d_in, 9);
+  const auto x = Normal(kRows * d_in, 10);
+  MatMulArgs sizes{
+      .format = GetParam(), .n_rows = kRows, .d_in = d_in, .d_out = kOutputs, .y_stride = kOutputs};
+  Product all(sizes, w.data(), x);
+  all.Run(0, kOutputs);
+  sizes.n_rows = 1;
+  for (const int64_t row : {0, 5, 100, 239, 240}) {
+    const std::vector<float> one(x.begin() + row * d_in, x.begin() + (row + 1) * d_in);
+    Product alone(sizes, w.data(), one);
+    alone.Run(0, kOutputs);
+    for (int64_t o = 0; o < kOutputs; ++o) ASSERT_EQ(all.Bits(row, o), alone.Bits(0, o)) << row;
+  }
+}
+
 // Two threads, each with its scratch; for the thread sanitizer.
 TEST_P(MatMulTest, ThreadsShareTheOutputs) {
   const int64_t d_in = InputSizes().back();
@@ -319,6 +338,7 @@ TEST(MatMulArgsTest, RefusesWhatWouldReachOutside) {
   bad.format = Format::kQ4_1;
   EXPECT_THROW(MatMul(bad, 0, 2, nullptr), std::invalid_argument);
   bad = good;
+  bad.format = Format::kF16;
   bad.n_rows = 100;
   ASSERT_GT(MatMulScratchFloats(bad), 0);
   EXPECT_THROW(MatMul(bad, 0, 2, nullptr), std::invalid_argument);
