@@ -8,7 +8,9 @@
 // --decode: N sequences with prompts of --prompt-tokens random tokens get --tokens more each. A
 // step counts if all of them decode in it. The limit: all weights and all keys and values before
 // the step's tokens, read at the speed that this machine's (or GPU's) memory was measured to give.
-// On a CPU arithmetic is the limit: beside it stands the prefill of a prompt of 512.
+// On a CPU arithmetic is the limit: beside it stands the prefill of a prompt of 512 just before, in
+// tokens and in the arithmetic of the products with weights. A token that is decoded has scores, of
+// a prompt's tokens only the last.
 //
 // --requests: a workload (common/sched/workload.h), by default prompts and answers of 100 to 1,024
 // tokens, all there at the beginning, or --rate a second. Greedy, and answers are as long as the
@@ -136,6 +138,14 @@ class Bench {
                            .max_context = model_.config().max_context}};
   }
 
+  // Multiplications and additions with the weights, for n tokens and the scores of some.
+  double Arithmetic(int64_t n_tokens, int64_t n_scores) const {
+    const ModelConfig& config = model_.config();
+    const int64_t table = config.vocab_size * config.d_model;
+    const int64_t layers = model_.n_params() - (config.tied_embeddings ? 1 : 2) * table;
+    return 2.0 * static_cast<double>(n_tokens * layers + n_scores * table);
+  }
+
   // Tokens/s of a prompt of 512, whose last token's scores alone are wanted.
   double PrefillRate() const {
     const auto engine = MakeEngine(1);
@@ -148,6 +158,20 @@ class Bench {
       if (round > 0) seconds.push_back(SecondsSince(start));
     }
     return 512 / Median(seconds);
+  }
+
+  // Beside what the CPU does with a prompt.
+  Json DecodeAndPrefill(int64_t n_seqs, double bandwidth) const {
+    const double prefill = PrefillRate();
+    Json json = Decode(n_seqs, bandwidth);
+    const double tokens = json["tokens_per_s"].get<double>() / prefill;
+    const double arithmetic = tokens * Arithmetic(512, 512) / Arithmetic(512, 1);
+    json["prefill_512_tokens_per_s"] = prefill;
+    json["of_prefill_tokens"] = tokens;
+    json["of_prefill_arithmetic"] = arithmetic;
+    fmt::print("  {:.0f}% of the prefill of 512 ({:.1f} tokens/s), {:.0f}% in arithmetic\n",
+               tokens * 100, prefill, arithmetic * 100);
+    return json;
   }
 
   Json Decode(int64_t n_seqs, double bandwidth) const {
@@ -322,13 +346,11 @@ int Main(int argc, char** argv) {
                {"overlap", !flags.no_overlap},
                {"read_gb_s", bandwidth * 1e-9}};
   if (!flags.decode.empty()) {
-    if (backend->device() == Device::kCpu) {
-      json["prefill_512_tokens_per_s"] = bench.PrefillRate();
-      fmt::print("prefill of 512: {:.1f} tokens/s\n",
-                 json["prefill_512_tokens_per_s"].get<double>());
+    for (const int64_t n_seqs : flags.decode) {
+      json["decode"].push_back(backend->device() == Device::kCpu
+                                   ? bench.DecodeAndPrefill(n_seqs, bandwidth)
+                                   : bench.Decode(n_seqs, bandwidth));
     }
-    for (const int64_t n_seqs : flags.decode)
-      json["decode"].push_back(bench.Decode(n_seqs, bandwidth));
   }
   if (!flags.workload.empty()) json["workload"] = bench.Serve(ReadWorkload(flags.workload));
   if (flags.shape.n_requests > 0) json["workload"] = bench.Serve(DrawWorkload(flags.shape, 0));
