@@ -117,7 +117,7 @@ def grade(program, time_limit=TIME_LIMIT):
     if status == 0 and re.search(r"^PASSED ", output, re.MULTILINE):
         return Verdict("passes", "", output)
     report = re.search(r"AddressSanitizer: .*|\S+ runtime error: .*", output)
-    if report:  # of a build with --config=asan or --config=ubsan
+    if report:  # of a build with --config=asan
         return Verdict("crashes", report[0], output)
     hints = re.findall(r"^ *hint: *(.*)$", output, re.MULTILINE)
     if hints:
