@@ -189,11 +189,13 @@ struct MmaChunk {
         const uint2 above = shared.weights[0][t][step][lane];
         const uint2 below = kHalves == 2 ? shared.weights[1][t][step][lane] : uint2{0, 0};
         const uint32_t p[4] = {above.x, below.x, above.y, below.y};
-        const uint32_t row = ValueRow<kHeadDim>(values + (t * kTileKeys + step * 16) * kRowBytes);
 #pragma unroll
         for (int i = 0; i < kPairsOfWarp; ++i) {
           const int pair = warp + i * kWarps;
-          if (pair < kPairs) AddValues(sums[i][0], sums[i][1], p, row, pair * 16);
+          if (pair >= kPairs) continue;
+          AddValues(sums[i][0], sums[i][1], p,
+                    PaddedTile<kHeadDim>::At(values, t * kTileKeys + step * 16 + lane % 16,
+                                             2 * pair + lane / 16));
         }
       }
     };
