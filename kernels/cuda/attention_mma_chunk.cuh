@@ -11,10 +11,10 @@
 // chunks, as in short contexts of a single sequence, a chunk's time counts and not its share of the
 // bandwidth: then values are asked for along with the keys (kAtOnce).
 //
-// Measured on an H200 and not kept: one warp a chunk, with a ring of 16-key slots, eight chunks a
-// multiprocessor. Up to 4% faster in large batches, a quarter slower at 8k keys of one sequence. On
-// an H100: values brought to the L2 while their place in shared memory still has keys: 1% faster
-// beyond 256 MB, 6% slower below.
+// Where there are many sequences another kernel is faster (decode_walk.cuh). Measured on an H100
+// and not kept: page numbers read beside the position, and values of a short chunk beside its keys:
+// no difference. Values brought to the L2 while their place in shared memory still has keys: 1%
+// faster beyond 256 MB, 6% slower below.
 #pragma once
 
 #include <cstdint>
