@@ -25,6 +25,14 @@ static_assert(kChunkKeys % kTileKeys == 0 && kSplitRows <= kWarpRows);
 // that ldmatrix reads at a time lie in different banks.
 __host__ __device__ constexpr int MmaPaddedRow(int head_dim) { return head_dim + 8; }
 
+// Where the 16-byte units of a tile's rows lie.
+template <int kHeadDim>
+struct PaddedTile {
+  static __device__ uint32_t At(uint32_t tile, int row, int unit) {
+    return tile + row * MmaPaddedRow(kHeadDim) * 2 + unit * 16;
+  }
+};
+
 // A lane holds parts of two rows, lane / 4 and lane / 4 + 8: index i % 4 / 2 of a fragment's four
 // numbers.
 template <int kHeadDim>
@@ -68,12 +76,12 @@ struct WarpRows {
   }
 
   // Scores of kKeys keys of the tile from its key kFirst on; `keys` is where they lie in shared
-  // memory, [kKeys, PaddedRow].
-  template <int kFirst, int kKeys>
+  // memory, as Tile says.
+  template <int kFirst, int kKeys, typename Tile = PaddedTile<kHeadDim>>
   __device__ void Scores(uint32_t keys) {
     const int lane = threadIdx.x % 32;
-    const uint32_t row =
-        keys + (lane % 8 + lane / 16 * 8) * kRowBytes + static_cast<uint32_t>(lane / 8 % 2 * 16);
+    const int row = lane % 8 + lane / 16 * 8;
+    const int unit = lane / 8 % 2;
 #pragma unroll
     for (int i = 0; i < kKeys / 8; ++i) {
       float(&s)[4] = scores[kFirst / 8 + i];
@@ -84,7 +92,7 @@ struct WarpRows {
 #pragma unroll
       for (int i = 0; i < kKeys / 16; ++i) {
         uint32_t k[4];
-        LoadMatrices(k, row + i * 16 * kRowBytes + step * 32);
+        LoadMatrices(k, Tile::At(keys, i * 16 + row, 2 * step + unit));
         MmaBF16(scores[kFirst / 8 + 2 * i], q[step], k[0], k[1]);
         MmaBF16(scores[kFirst / 8 + 2 * i + 1], q[step], k[2], k[3]);
       }
@@ -160,19 +168,63 @@ __device__ inline float RowSum(float sum) {
   return __fadd_rn(sum, __shfl_xor_sync(~0u, sum, 2));
 }
 
-// Weighted values += p [16 x 16] times 16 rows of V in shared memory, of which `row` is the lane's
-// (ValueRow), 16 columns from `column` on.
-template <int kHeadDim>
-__device__ uint32_t ValueRow(uint32_t values) {
-  const int lane = threadIdx.x % 32;
-  return values + lane % 16 * MmaPaddedRow(kHeadDim) * 2 + static_cast<uint32_t>(lane / 16 * 16);
-}
+// Weighted values += p [16 x 16] times 16 rows of V in shared memory, 16 columns; `unit` is where
+// the lane's 8 of them lie: columns lane / 16 * 8 on of row lane % 16.
 __device__ inline void AddValues(float (&left)[4], float (&right)[4], const uint32_t (&p)[4],
-                                 uint32_t row, int column) {
+                                 uint32_t unit) {
   uint32_t v[4];
-  LoadMatricesTransposed(v, row + column * 2);
+  LoadMatricesTransposed(v, unit);
   MmaBF16(left, p, v[0], v[1]);
   MmaBF16(right, p, v[2], v[3]);
 }
+
+// What a warp has summed up of a chunk, all columns of its rows. kHalves: 1 if there are no more
+// than 8 rows; then nothing is computed of others.
+template <int kHeadDim, int kHalves = 2, typename Tile = PaddedTile<kHeadDim>>
+struct ChunkSums {
+  static constexpr int kBlocks = kHeadDim / 8;
+
+  float values[kBlocks][4];
+  float max[kHalves];
+  float sum[kHalves];  // this lane's part
+
+  __device__ void Begin() {
+#pragma unroll
+    for (int block = 0; block < kBlocks; ++block)
+      values[block][0] = values[block][1] = values[block][2] = values[block][3] = 0;
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) max[half] = -INFINITY, sum[half] = 0;
+  }
+
+  // A tile's scores become probabilities, and what was summed up relative to the new maximum.
+  template <bool kMasked>
+  __device__ void Softmax(WarpRows<kHeadDim>& rows, float scale_log2,
+                          const int (&n_keys)[kHalves]) {
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      const Join join(max[half], rows.template TileMax<kMasked>(half, scale_log2, n_keys[half]));
+      max[half] = join.max;
+      sum[half] = JoinSum(sum[half], join, rows.Probabilities(scale_log2, half, join.base));
+#pragma unroll
+      for (int block = 0; block < kBlocks; ++block) {
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; ++i)
+          values[block][i] = __fmul_rn(values[block][i], join.rescale);
+      }
+    }
+  }
+
+  // Adds the values of the tile's keys 16 step to 16 step + 15; of a tile in shared memory.
+  __device__ void Add(const WarpRows<kHeadDim>& rows, int step, uint32_t tile) {
+    uint32_t p[4];
+    rows.Weights(step, p);
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int block = 0; block < kBlocks; block += 2) {
+      AddValues(values[block], values[block + 1], p,
+                Tile::At(tile, step * 16 + lane % 16, block + lane / 16));
+    }
+  }
+};
 
 }  // namespace aios::kernels::cuda

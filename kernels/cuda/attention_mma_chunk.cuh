@@ -11,10 +11,10 @@
 // chunks, as in short contexts of a single sequence, a chunk's time counts and not its share of the
 // bandwidth: then values are asked for along with the keys (kAtOnce).
 //
-// Measured on an H200 and not kept: one warp a chunk, with a ring of 16-key slots, eight chunks a
-// multiprocessor. Up to 4% faster in large batches, a quarter slower at 8k keys of one sequence. On
-// an H100: values brought to the L2 while their place in shared memory still has keys: 1% faster
-// beyond 256 MB, 6% slower below.
+// Where there are many sequences another kernel is faster (decode_walk.cuh). Measured on an H100
+// and not kept: page numbers read beside the position, and values of a short chunk beside its keys:
+// no difference. Values brought to the L2 while their place in shared memory still has keys: 1%
+// faster beyond 256 MB, 6% slower below.
 #pragma once
 
 #include <cstdint>
@@ -189,11 +189,13 @@ struct MmaChunk {
         const uint2 above = shared.weights[0][t][step][lane];
         const uint2 below = kHalves == 2 ? shared.weights[1][t][step][lane] : uint2{0, 0};
         const uint32_t p[4] = {above.x, below.x, above.y, below.y};
-        const uint32_t row = ValueRow<kHeadDim>(values + (t * kTileKeys + step * 16) * kRowBytes);
 #pragma unroll
         for (int i = 0; i < kPairsOfWarp; ++i) {
           const int pair = warp + i * kWarps;
-          if (pair < kPairs) AddValues(sums[i][0], sums[i][1], p, row, pair * 16);
+          if (pair >= kPairs) continue;
+          AddValues(sums[i][0], sums[i][1], p,
+                    PaddedTile<kHeadDim>::At(values, t * kTileKeys + step * 16 + lane % 16,
+                                             2 * pair + lane / 16));
         }
       }
     };

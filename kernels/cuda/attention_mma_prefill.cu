@@ -15,51 +15,6 @@
 namespace aios::kernels::cuda {
 namespace {
 
-// What a warp has summed up of a chunk, all columns of its rows.
-template <int kHeadDim>
-struct ChunkSums {
-  static constexpr int kBlocks = kHeadDim / 8;
-
-  float values[kBlocks][4];
-  float max[2];
-  float sum[2];  // this lane's part
-
-  __device__ void Begin() {
-#pragma unroll
-    for (int block = 0; block < kBlocks; ++block)
-      values[block][0] = values[block][1] = values[block][2] = values[block][3] = 0;
-    max[0] = max[1] = -INFINITY;
-    sum[0] = sum[1] = 0;
-  }
-
-  // A tile's scores become probabilities, and what was summed up relative to the new maximum.
-  template <bool kMasked>
-  __device__ void Softmax(WarpRows<kHeadDim>& rows, float scale_log2, const int (&n_keys)[2]) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const Join join(max[half], rows.template TileMax<kMasked>(half, scale_log2, n_keys[half]));
-      max[half] = join.max;
-      sum[half] = JoinSum(sum[half], join, rows.Probabilities(scale_log2, half, join.base));
-#pragma unroll
-      for (int block = 0; block < kBlocks; ++block) {
-#pragma unroll
-        for (int i = 2 * half; i < 2 * half + 2; ++i)
-          values[block][i] = __fmul_rn(values[block][i], join.rescale);
-      }
-    }
-  }
-
-  // Adds the values of the tile's keys 16 step to 16 step + 15, which lie at `keys`.
-  __device__ void Add(const WarpRows<kHeadDim>& rows, int step, uint32_t keys) {
-    uint32_t p[4];
-    rows.Weights(step, p);
-    const uint32_t row = ValueRow<kHeadDim>(keys);
-#pragma unroll
-    for (int block = 0; block < kBlocks; block += 2)
-      AddValues(values[block], values[block + 1], p, row, block * 8);
-  }
-};
-
 template <int kHeadDim, int kWarps>
 struct Whole {
   static constexpr int kThreads = kWarps * 32;
@@ -154,7 +109,7 @@ __global__ void __launch_bounds__(kWarps * 32, kWarps == 4 ? 2 : 1)
       }
 #pragma unroll
       for (int step = 0; step < kTileKeys / 16; ++step)
-        chunk.Add(rows, step, values + step * 16 * Rows::kRowBytes);
+        chunk.Add(rows, step, values);
     }
 
     const int next_key = first_key + kTileKeys;

@@ -9,12 +9,14 @@
 //      the others have written to its shared memory; else the last block to arrive folds what all
 //      have left in the workspace (decode_fold.cuh).
 //
+// Where sequences are many, on Hopper, a warp does the same for all chunks of a sequence and kv
+// head, one after the other (decode_walk.cuh).
+//
 // Step 1 reads, before the wait, what earlier steps wrote: the header says what must hold. What
 // this very launch writes, or one that it overlaps with, are the slots of newest positions, which
 // step 1 leaves out. It goes past the L1, which may hold what an earlier kernel saw. No block
 // writes before the wait; one whose chunk has no key ends without it, but a sequence's first block
 // never does, so that the launch is not complete before the one before it is.
-#include <bit>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -26,9 +28,13 @@
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/decode_attention.h"
 #include "kernels/cuda/decode_fold.cuh"
+#include "kernels/cuda/decode_heads.cuh"
 #include "kernels/cuda/pack.cuh"
 #include "kernels/cuda/pdl.cuh"
-#include "kernels/cuda/rope_head.cuh"
+
+#ifdef AIOS_CUDA_SM90A
+#include "kernels/cuda/decode_walk.cuh"
+#endif
 
 namespace aios::kernels::cuda {
 namespace {
@@ -38,8 +44,6 @@ enum class Mode {
   kAtOnce,   // through the workspace; values asked for with the keys
   kInTurn,   // through the workspace; values take the keys' place
 };
-
-constexpr int kPairsOfThread = kPackSize<__nv_bfloat16>;
 
 template <int kHeadDim, Mode kMode>
 struct Decode {
@@ -52,9 +56,6 @@ struct Decode {
   using Chunk = MmaChunk<kHeadDim, kAtOnce, Extra>;
   using Rows = typename Chunk::Rows;
   static constexpr int kThreads = Chunk::kThreads;
-  static constexpr int kTeam =
-      static_cast<int>(std::bit_ceil(unsigned{kHeadDim / 2 / kPairsOfThread}));
-  static constexpr int kTeams = kThreads / kTeam;
 
   // The group's queries, row after row, are where the weights will be.
   using Shared = typename Chunk::Shared;
@@ -63,82 +64,6 @@ struct Decode {
     return reinterpret_cast<uint8_t*>(shared.weights) + row * Chunk::kRowBytes;
   }
 };
-
-// Heads of the newest token: those of the group's queries to Query(); if `newest` is not
-// below 0, the key and the value to row `newest` of those in shared memory and to the pages, at
-// `offset`. Each number is computed as in rope_kv.cu, by as many threads.
-template <int kHeadDim, Mode kMode>
-__device__ void TurnHeads(const RopeKvArgs& args, int sequence, int kv_head, int newest,
-                          int64_t offset, const float (&cos)[kPairsOfThread],
-                          const float (&sin)[kPairsOfThread],
-                          typename Decode<kHeadDim, kMode>::Shared& shared) {
-  using Shape = Decode<kHeadDim, kMode>;
-  using Pieces = RopePieces<kPairsOfThread>;
-  constexpr int kRowBytes = Shape::Chunk::kRowBytes;
-  const bool halves = args.pairing == RopePairing::kHalves;
-  const int group = args.n_heads / args.n_kv_heads;
-  const int all_heads = args.n_heads + 2 * args.n_kv_heads;
-  const int pair = static_cast<int>(threadIdx.x) % Shape::kTeam * kPairsOfThread;
-  const int first = Pieces::First(halves, pair);
-  const int second = Pieces::Second(halves, pair, kHeadDim);
-  const int n_heads = newest >= 0 ? group + 2 : group;  // of this block: the queries', k, v
-  for (int begin = 0; begin < n_heads; begin += Shape::kTeams) {
-    const int i = begin + static_cast<int>(threadIdx.x) / Shape::kTeam;
-    const bool active = i < n_heads && pair < kHeadDim / 2;
-    const bool is_q = i < group;
-    const bool is_v = i > group;
-    const int head =
-        is_q ? kv_head * group + i : args.n_heads + (i - group) * args.n_kv_heads + kv_head;
-    Pieces x = {};
-    if (active) {
-      const auto* in = static_cast<const __nv_bfloat16*>(args.qkv) +
-                       (static_cast<int64_t>(sequence) * all_heads + head) * kHeadDim;
-      LoadPack(in + first, x.a);
-      LoadPack(in + second, x.b);
-    }
-    float of_a[kPairsOfThread];
-    float of_b[kPairsOfThread];
-    if (active && args.bias != nullptr) {
-      LoadFloats(args.bias + head * kHeadDim + first, of_a);
-      LoadFloats(args.bias + head * kHeadDim + second, of_b);
-      x.AddBias(of_a, of_b);
-    }
-    if (args.q_norm != nullptr || args.k_norm != nullptr) {
-      const float sum = x.SumOfSquares(Shape::kTeam);
-      const float* norm = is_q ? args.q_norm : is_v ? nullptr : args.k_norm;
-      if (active && norm != nullptr) {
-        LoadFloats(norm + first, of_a);
-        LoadFloats(norm + second, of_b);
-        x.Norm(sum, kHeadDim, args.eps, of_a, of_b);
-      }
-    }
-    if (!active) continue;
-    if (!is_v) x.Turn(halves, cos, sin);
-    uint8_t* row = Shape::Query(shared, i);
-    if (!is_q) {
-      auto* page = static_cast<__nv_bfloat16*>(is_v ? args.v_pages : args.k_pages) + offset;
-      StorePack(x.a, page + first);
-      StorePack(x.b, page + second);
-      uint8_t* const values =
-          Shape::kAtOnce ? shared.values + newest * kRowBytes : shared.extra.newest_value;
-      row = is_v ? values : shared.keys + newest * kRowBytes;
-    }
-    StorePack(x.a, reinterpret_cast<__nv_bfloat16*>(row) + first);
-    StorePack(x.b, reinterpret_cast<__nv_bfloat16*>(row) + second);
-  }
-}
-
-// The output of a row that is no token.
-__device__ void StoreNothingSeen(const RopeKvArgs& args, int sequence, int kv_head, int head_dim,
-                                 void* out) {
-  WaitForPreviousKernel();
-  const int n = args.n_heads / args.n_kv_heads * head_dim / 2;
-  uint32_t* const group = static_cast<uint32_t*>(out) +
-                          (static_cast<int64_t>(sequence) * args.n_kv_heads + kv_head) * n;
-  for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x)) {
-    group[i] = 0;
-  }
-}
 
 // Grid: [chunks, n_kv_heads, n_seqs].
 template <int kHeadDim, Mode kMode>
@@ -182,13 +107,7 @@ __global__ void __launch_bounds__(Decode<kHeadDim, kMode>::kThreads, kMode == Mo
   copy_tile(rope.k_pages, shared.keys);
   if constexpr (Shape::kAtOnce) copy_tile(rope.v_pages, shared.values);
 
-  const int pair = static_cast<int>(threadIdx.x) % Shape::kTeam * kPairsOfThread;
-  float cos[kPairsOfThread] = {};
-  float sin[kPairsOfThread] = {};
-  if (pair < kHeadDim / 2) {
-    LoadFloats(rope.cos + static_cast<int64_t>(position) * (kHeadDim / 2) + pair, cos);
-    LoadFloats(rope.sin + static_cast<int64_t>(position) * (kHeadDim / 2) + pair, sin);
-  }
+  const NewestHeads<kHeadDim, Shape::kThreads> heads(rope, position);
   int64_t newest_offset = 0;
   if (newest >= 0) {
     const int page = paging.Page(position);
@@ -200,7 +119,11 @@ __global__ void __launch_bounds__(Decode<kHeadDim, kMode>::kThreads, kMode == Mo
   if (!Shape::kAtOnce) LetNextKernelStart();
   WaitForPreviousKernel();
   if (Shape::kAtOnce) LetNextKernelStart();
-  TurnHeads<kHeadDim, kMode>(rope, sequence, kv_head, newest, newest_offset, cos, sin, shared);
+  heads.Turn(
+      rope, sequence, kv_head, [&](int i) { return Shape::Query(shared, i); }, newest >= 0,
+      shared.keys + newest * kRowBytes,
+      Shape::kAtOnce ? shared.values + newest * kRowBytes : shared.extra.newest_value,
+      newest_offset);
   __syncthreads();
 
   Rows rows;
@@ -282,6 +205,11 @@ int DeviceAttribute(cudaDeviceAttr attribute) {
   return value;
 }
 
+[[maybe_unused]] bool IsHopper() {
+  return DeviceAttribute(cudaDevAttrComputeCapabilityMajor) == 9 &&
+         DeviceAttribute(cudaDevAttrComputeCapabilityMinor) == 0;
+}
+
 template <int kHeadDim, Mode kMode>
 void LaunchDecode(const DecodeAttentionArgs& args, const Partials& partials, cudaStream_t stream) {
   using Shape = Decode<kHeadDim, kMode>;
@@ -304,6 +232,16 @@ void LaunchFor(const DecodeAttentionArgs& args, cudaStream_t stream) {
   const int64_t n_blocks =
       static_cast<int64_t>(partials.n_chunks) * args.rope.n_kv_heads * args.rope.n_seqs;
   const int n_sms = DeviceAttribute(cudaDevAttrMultiProcessorCount);
+#ifdef AIOS_CUDA_SM90A
+  if constexpr (kHeadDim % 64 == 0) {
+    const RopeKvArgs& rope = args.rope;
+    // Three warps on each multiprocessor keep the memory busy.
+    const bool many = int64_t{rope.n_kv_heads} * rope.n_seqs >= 3 * n_sms;
+    if (many && partials.n_rows <= 8 && rope.page_size % kTileKeys == 0 && IsHopper()) {
+      return LaunchDecodeWalk<kHeadDim>(args, partials, stream);
+    }
+  }
+#endif
   const bool at_once =
       n_blocks <= n_sms && HasRoomFor(sizeof(typename Decode<kHeadDim, Mode::kAtOnce>::Shared));
   if (!at_once) return LaunchDecode<kHeadDim, Mode::kInTurn>(args, partials, stream);
