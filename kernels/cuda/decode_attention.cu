@@ -235,10 +235,15 @@ void LaunchFor(const DecodeAttentionArgs& args, cudaStream_t stream) {
 #ifdef AIOS_CUDA_SM90A
   if constexpr (kHeadDim % 64 == 0) {
     const RopeKvArgs& rope = args.rope;
-    // Three warps on each multiprocessor keep the memory busy.
-    const bool many = int64_t{rope.n_kv_heads} * rope.n_seqs >= 3 * n_sms;
-    if (many && partials.n_rows <= 8 && rope.page_size % kTileKeys == 0 && IsHopper()) {
-      return LaunchDecodeWalk<kHeadDim>(args, partials, stream);
+    const bool can_walk = partials.n_rows <= 8 && rope.page_size % kTileKeys == 0 && IsHopper();
+    // Three warps on each multiprocessor keep the memory busy, or nearly two that ask for twice as
+    // much ahead.
+    const int64_t n_walks = int64_t{rope.n_kv_heads} * rope.n_seqs;
+    if (can_walk && n_walks >= 3 * n_sms) {
+      return LaunchDecodeWalk<kHeadDim, kRingOfMany>(args, partials, stream);
+    }
+    if (can_walk && 4 * n_walks >= 7 * n_sms) {
+      return LaunchDecodeWalk<kHeadDim, kRingOfFewer>(args, partials, stream);
     }
   }
 #endif

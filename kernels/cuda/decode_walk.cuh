@@ -31,17 +31,20 @@
 namespace aios::kernels::cuda {
 
 inline constexpr int kWalkChunks = 8;  // of a part
-// Tiles of a warp's ring: with three of them four warps fit on a multiprocessor. (Two tiles and six
-// warps, or four and three: within 0.4% for 256 texts, but 14 and 4% slower for 64.)
-inline constexpr int kWalkRing = 3;
+// Tiles of a warp's ring. With three of them four warps of 128 columns fit on a multiprocessor: for
+// many texts. (Two tiles and six warps, or four and three: within 0.4% for 256 texts, but 14 and 4%
+// slower for 64.) With six of them two warps keep as much on its way: for fewer, as 32 texts with 8
+// kv heads, 88% of the read stream instead of a block a chunk's 80%.
+inline constexpr int kRingOfMany = 3;
+inline constexpr int kRingOfFewer = 6;
 
-template <int kHeadDim>
+template <int kHeadDim, int kRing>
 struct WalkShared {
   static_assert(kHeadDim % 64 == 0);
   static constexpr int kTileBytes = kTileKeys * kHeadDim * 2;
 
-  uint8_t ring[kWalkRing][kTileBytes];  // aligned to 1,024 bytes; keys and values by turns
-  uint64_t full[kWalkRing];
+  uint8_t ring[kRing][kTileBytes];  // aligned to 1,024 bytes; keys and values by turns
+  uint64_t full[kRing];
   alignas(16) uint8_t newest[2][kHeadDim * 2];  // the newest position's key and value
   bool is_last;
   alignas(16) __nv_bfloat16 queries[kSplitRows][kHeadDim];  // comes last: the group's alone
@@ -61,13 +64,13 @@ struct SwizzledTile {
 
 // Grid: [parts, n_kv_heads, n_seqs], a part being kWalkChunks chunks. Pages are of a multiple of
 // 64 positions; groups of up to 8 query heads.
-template <int kHeadDim>
+template <int kHeadDim, int kRing>
 __global__ void __launch_bounds__(32)
     DecodeWalkKernel(const __grid_constant__ CUtensorMap k_map,
                      const __grid_constant__ CUtensorMap v_map, const DecodeAttentionArgs args,
                      const PageDivision paging, const Partials partials) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  using Shared = WalkShared<kHeadDim>;
+  using Shared = WalkShared<kHeadDim, kRing>;
   using Rows = WarpRows<kHeadDim>;
   const RopeKvArgs& rope = args.rope;
   const int group = rope.n_heads / rope.n_kv_heads;
@@ -122,7 +125,7 @@ __global__ void __launch_bounds__(32)
                           row);
       }
     }
-    if (++asked_place == kWalkRing) asked_place = 0;
+    if (++asked_place == kRing) asked_place = 0;
     if (asks_values) {
       asked += kTileKeys;
       page = next_page;
@@ -131,7 +134,7 @@ __global__ void __launch_bounds__(32)
     asks_values = !asks_values;
   };
 #pragma unroll
-  for (int i = 0; i < kWalkRing; ++i) ask();
+  for (int i = 0; i < kRing; ++i) ask();
 
   const bool has_newest = end_key == position + 1;
   int64_t newest_offset = 0;
@@ -166,7 +169,7 @@ __global__ void __launch_bounds__(32)
   };
   const auto give_back = [&] {
     __syncwarp();  // All lanes have read the tile.
-    if (++place == kWalkRing) place = 0, parity ^= 1;
+    if (++place == kRing) place = 0, parity ^= 1;
     ask();
   };
 
@@ -249,7 +252,7 @@ __global__ void __launch_bounds__(32)
 #endif
 }
 
-template <int kHeadDim>
+template <int kHeadDim, int kRing>
 void LaunchDecodeWalk(const DecodeAttentionArgs& args, const Partials& partials,
                       cudaStream_t stream) {
   const RopeKvArgs& rope = args.rope;
@@ -258,8 +261,8 @@ void LaunchDecodeWalk(const DecodeAttentionArgs& args, const Partials& partials,
     return hopper::MakeMatrixMap(pages, int64_t{1} << 31, kHeadDim, kHeadDim, kTileKeys, 64,
                                  hopper::Swizzle::k128B);
   };
-  const size_t shared_bytes = WalkShared<kHeadDim>::Bytes(rope.n_heads / rope.n_kv_heads);
-  const auto kernel = DecodeWalkKernel<kHeadDim>;
+  const size_t shared_bytes = WalkShared<kHeadDim, kRing>::Bytes(rope.n_heads / rope.n_kv_heads);
+  const auto kernel = DecodeWalkKernel<kHeadDim, kRing>;
   AIOS_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        static_cast<int>(shared_bytes)));
   Launch(kernel,
