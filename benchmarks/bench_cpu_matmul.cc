@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "common/base/thread_pool.h"
+#include "common/tensor/buffer.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/formats.h"
 
@@ -92,11 +93,11 @@ void FillWeight(Format format, int64_t n_bytes, uint8_t* weight) {
   }
 }
 
-void Run(const MatMulArgs& args, std::vector<std::vector<float>>& scratch) {
+void Run(const MatMulArgs& args, std::vector<HostBuffer>& scratch) {
   const int64_t n_groups = (args.d_out + kMatMulGroup - 1) / kMatMulGroup;
   Pool().ParallelFor(n_groups, [&](int64_t begin, int64_t end, int thread) {
     kernels::cpu::MatMul(args, begin * kMatMulGroup, std::min(end * kMatMulGroup, args.d_out),
-                         scratch[thread].data());
+                         scratch[thread].As<float>());
   });
 }
 
@@ -181,19 +182,22 @@ void MatMul(benchmark::State& state, Format format, int64_t n_rows, int64_t d_in
   if (of_memory) d_out = kWeightBytes / row_bytes / kMatMulGroup * kMatMulGroup;
   LargePages weight(row_bytes * d_out);
   FillWeight(format, row_bytes * d_out, weight.data());
-  std::vector<float> x(n_rows * d_in), y(n_rows * d_out);
+  // At the beginning of cache lines, as in the engine.
+  const HostBuffer x(n_rows * d_in * sizeof(float)), y(n_rows * d_out * sizeof(float));
   std::mt19937 random(2);
-  for (float& number : x) number = static_cast<float>(random() % 2001) * 1e-3F - 1;
+  std::generate_n(x.As<float>(), n_rows * d_in,
+                  [&] { return static_cast<float>(random() % 2001) * 1e-3F - 1; });
   const MatMulArgs args{.format = format,
                         .weight = weight.data(),
-                        .x = x.data(),
-                        .y = y.data(),
+                        .x = x.As<float>(),
+                        .y = y.As<float>(),
                         .n_rows = n_rows,
                         .d_in = d_in,
                         .d_out = d_out,
                         .y_stride = d_out};
   const auto n_scratch = static_cast<size_t>(kernels::cpu::MatMulScratchFloats(args));
-  std::vector<std::vector<float>> scratch(Pool().n_threads(), std::vector<float>(n_scratch));
+  std::vector<HostBuffer> scratch;
+  for (int i = 0; i < Pool().n_threads(); ++i) scratch.emplace_back(n_scratch * sizeof(float));
   const double limit = of_memory ? ReadLimit(weight.data(), row_bytes * d_out) : 0;
 
   for (auto _ : state) {

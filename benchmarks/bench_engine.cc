@@ -8,9 +8,9 @@
 // --decode: N sequences with prompts of --prompt-tokens random tokens get --tokens more each. A
 // step counts if all of them decode in it. The limit: all weights and all keys and values before
 // the step's tokens, read at the speed that this machine's (or GPU's) memory was measured to give.
-// On a CPU arithmetic is the limit: beside it stands the prefill of a prompt of 512 just before, in
-// tokens and in the arithmetic of the products with weights. A token that is decoded has scores, of
-// a prompt's tokens only the last.
+// On a CPU arithmetic is the limit: beside it stands the prefill of a prompt of 512 before each
+// round, in tokens and in the arithmetic of the products with weights. A token that is decoded has
+// scores, of a prompt's tokens only the last.
 //
 // --requests: a workload (common/sched/workload.h), by default prompts and answers of 100 to 1,024
 // tokens, all there at the beginning, or --rate a second. Greedy, and answers are as long as the
@@ -146,40 +146,40 @@ class Bench {
     return 2.0 * static_cast<double>(n_tokens * layers + n_scores * table);
   }
 
-  // Tokens/s of a prompt of 512, whose last token's scores alone are wanted.
-  double PrefillRate() const {
+  // Beside what the CPU does with a prompt: before each round, for such machines are shared, and
+  // are faster at one time than at another.
+  Json DecodeAndPrefill(int64_t n_seqs, double bandwidth) const {
     const auto engine = MakeEngine(1);
-    std::vector<double> seconds;
-    for (int64_t round = 0; round <= flags_.rounds; ++round) {
+    std::vector<double> prefills;
+    Json json = Decode(n_seqs, bandwidth, [&](int64_t round) {
       engine->Submit(RequestOf({.n_prompt = 512, .n_output = 1}, round, 7));
       const auto start = Clock::now();
       while (engine->Step()) {
       }
-      if (round > 0) seconds.push_back(SecondsSince(start));
+      if (round > 0) prefills.push_back(512 / SecondsSince(start));
+    });
+    std::vector<double> tokens;
+    for (size_t i = 0; i < prefills.size(); ++i) {
+      tokens.push_back(json["tokens_per_s_of_rounds"][i].get<double>() / prefills[i]);
     }
-    return 512 / Median(seconds);
-  }
-
-  // Beside what the CPU does with a prompt.
-  Json DecodeAndPrefill(int64_t n_seqs, double bandwidth) const {
-    const double prefill = PrefillRate();
-    Json json = Decode(n_seqs, bandwidth);
-    const double tokens = json["tokens_per_s"].get<double>() / prefill;
-    const double arithmetic = tokens * Arithmetic(512, 512) / Arithmetic(512, 1);
-    json["prefill_512_tokens_per_s"] = prefill;
-    json["of_prefill_tokens"] = tokens;
-    json["of_prefill_arithmetic"] = arithmetic;
+    const double in_arithmetic = Arithmetic(512, 512) / Arithmetic(512, 1);
+    json["prefill_512_tokens_per_s"] = Median(prefills);
+    json["of_prefill_tokens"] = Median(tokens);
+    json["of_prefill_tokens_of_rounds"] = tokens;
+    json["of_prefill_arithmetic"] = Median(tokens) * in_arithmetic;
     fmt::print("  {:.0f}% of the prefill of 512 ({:.1f} tokens/s), {:.0f}% in arithmetic\n",
-               tokens * 100, prefill, arithmetic * 100);
+               Median(tokens) * 100, Median(prefills), Median(tokens) * in_arithmetic * 100);
     return json;
   }
 
-  Json Decode(int64_t n_seqs, double bandwidth) const {
+  template <typename BeforeRound>
+  Json Decode(int64_t n_seqs, double bandwidth, const BeforeRound& before_round) const {
     const auto engine = MakeEngine(n_seqs);
     std::vector<double> rates;
     std::vector<double> fractions;
     double host = 0;
     for (int64_t round = 0; round <= flags_.rounds; ++round) {
+      before_round(round);
       for (int64_t i = 0; i < n_seqs; ++i) {
         engine->Submit(RequestOf({.n_prompt = flags_.prompt_tokens, .n_output = flags_.tokens},
                                  round * n_seqs + i, 7));
@@ -219,6 +219,7 @@ class Bench {
     return {{"sequences", n_seqs},
             {"prompt_tokens", flags_.prompt_tokens},
             {"tokens_per_s", rate},
+            {"tokens_per_s_of_rounds", rates},
             {"step_ms", static_cast<double>(n_seqs) / rate * 1e3},
             {"limit_fraction", Median(fractions)},
             {"limit_fraction_of_rounds", fractions},
@@ -349,7 +350,7 @@ int Main(int argc, char** argv) {
     for (const int64_t n_seqs : flags.decode) {
       json["decode"].push_back(backend->device() == Device::kCpu
                                    ? bench.DecodeAndPrefill(n_seqs, bandwidth)
-                                   : bench.Decode(n_seqs, bandwidth));
+                                   : bench.Decode(n_seqs, bandwidth, [](int64_t) {}));
     }
   }
   if (!flags.workload.empty()) json["workload"] = bench.Serve(ReadWorkload(flags.workload));
