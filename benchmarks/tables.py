@@ -466,8 +466,10 @@ def lesson_05_gpu():
     rows = []
     for shape in ("llama-8b", "qwen3-0.6b"):
         ours = measured["workload"][shape]["workload"]["output_tokens_per_s"]
-        theirs = measured["transformers"][shape]["output_tok_s"]
-        rows.append([shape, f"{ours:,.0f}", f"{theirs:,.0f}", f"{ours / theirs:.0f}x"])
+        peer = measured["transformers"][shape]
+        theirs = peer["output_tok_s"]
+        earlier = f" (at {peer['commit'][:7]})" if "commit" in peer else ""
+        rows.append([shape, f"{ours:,.0f}", f"{theirs:,.0f}{earlier}", f"{ours / theirs:.0f}x"])
     serve = table(["256 requests, prompts and answers of 100 to 1,024 tokens", "tokens/s",
                    "transformers, in batches of 32", ""], rows)
     rows = []
@@ -475,7 +477,8 @@ def lesson_05_gpu():
         last = of["workload"]["rounds"][-1]["gap_ms"]
         rows.append([name, f"{last['p50']:.1f} ms", f"{last['p99']:.1f} ms",
                      f"{last['p99'] / last['p50']:.1f}x"])
-    gaps = table(["llama-8b, 8 requests a second: between tokens", "p50", "p99", ""], rows)
+    gaps = table([f"llama-8b, 8 requests a second (at {of['commit'][:7]}): between tokens", "p50",
+                  "p99", ""], rows)
     return "\n\n".join([decode, serve, gaps, on_gpu(measured)])
 
 
