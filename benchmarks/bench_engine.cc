@@ -293,23 +293,23 @@ class Bench {
       for (size_t i = 1; i < of.tokens.size(); ++i) gaps.push_back(of.tokens[i] - of.tokens[i - 1]);
     }
     if (n_tokens != n_wanted) throw InputError("{} tokens came, of {}", n_tokens, n_wanted);
-    const Json json = {{"output_tokens_per_s", static_cast<double>(n_tokens) / seconds},
-                       {"seconds", seconds},
-                       {"output_tokens", n_tokens},
-                       {"steps", stats.n_steps},
-                       {"rows", stats.n_rows},
-                       {"host_share", stats.schedule_seconds / seconds},
-                       {"enqueue_share", stats.forward_seconds / seconds},
-                       {"wait_share", stats.wait_seconds / seconds},
-                       {"preemptions", n_preempted},
-                       {"first_token_ms",
-                        {{"p50", Median(first) * 1e3},
-                         {"p95", Percentile(first, 95) * 1e3},
-                         {"p99", Percentile(first, 99) * 1e3}}},
-                       {"gap_ms",
-                        {{"p50", Median(gaps) * 1e3},
-                         {"p95", Percentile(gaps, 95) * 1e3},
-                         {"p99", Percentile(gaps, 99) * 1e3}}}};
+    Json json = {{"output_tokens_per_s", static_cast<double>(n_tokens) / seconds},
+                 {"seconds", seconds},
+                 {"output_tokens", n_tokens},
+                 {"steps", stats.n_steps},
+                 {"rows", stats.n_rows},
+                 {"host_share", stats.schedule_seconds / seconds},
+                 {"enqueue_share", stats.forward_seconds / seconds},
+                 {"wait_share", stats.wait_seconds / seconds},
+                 {"preemptions", n_preempted},
+                 {"first_token_ms",
+                  {{"p50", Median(first) * 1e3},
+                   {"p95", Percentile(first, 95) * 1e3},
+                   {"p99", Percentile(first, 99) * 1e3}}},
+                 {"gap_ms",
+                  {{"p50", Median(gaps) * 1e3},
+                   {"p95", Percentile(gaps, 95) * 1e3},
+                   {"p99", Percentile(gaps, 99) * 1e3}}}};
     fmt::print(
         "{} requests: {:.0f} output tokens/s in {:.2f} s, {} steps, {:.0f} rows each; host "
         "{:.1f}%, enqueue {:.1f}%, wait {:.1f}%; {} preemptions; first token p50 {:.0f} p99 "
