@@ -24,6 +24,7 @@ using cpu::HWY_NAMESPACE::FloatVec;
 using cpu::HWY_NAMESPACE::Ints;
 using cpu::HWY_NAMESPACE::IntVec;
 using cpu::HWY_NAMESPACE::kLanes;
+using cpu::HWY_NAMESPACE::kScalesAhead;
 using cpu::HWY_NAMESPACE::kStep;
 using cpu::HWY_NAMESPACE::LoadBytes;
 using cpu::HWY_NAMESPACE::ToF32;
@@ -39,15 +40,15 @@ inline constexpr int64_t kPrefetchBytes = 4096;
 template <class Block>
 void Blocks(const void* from, int64_t n, float* out) {
   using Format = Unpack<Block>;
-  constexpr int64_t kAhead = 4;  // blocks whose scales are computed ahead
   const auto* blocks = static_cast<const Block*>(from);
   const int64_t n_blocks = n / Format::kNumbers;
-  for (int64_t first = 0; first < n_blocks; first += kAhead) {
-    const int64_t n_ahead = std::min(kAhead, n_blocks - first);
+  for (int64_t first = 0; first < n_blocks; first += kScalesAhead) {
+    const int64_t n_ahead = std::min(kScalesAhead, n_blocks - first);
     const char* const later = reinterpret_cast<const char*>(blocks + first) + kPrefetchBytes;
 #pragma GCC unroll 16
-    for (size_t i = 0; i < kAhead * sizeof(Block); i += 64) __builtin_prefetch(later + i, 0, 2);
-    float scales[kAhead][std::max(1, Format::kScales)];
+    for (size_t i = 0; i < kScalesAhead * sizeof(Block); i += 64)
+      __builtin_prefetch(later + i, 0, 2);
+    float scales[kScalesAhead][std::max(1, Format::kScales)];
     if constexpr (Format::kScales > 0) {
       for (int64_t b = 0; b < n_ahead; ++b) Format::Scales(blocks[first + b], scales[b]);
     }

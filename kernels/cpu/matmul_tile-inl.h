@@ -23,9 +23,6 @@ namespace aios::kernels::cpu::HWY_NAMESPACE {
 // their latency even for a single row of x.
 inline constexpr int kOuts = static_cast<int>(kMatMulGroup);
 
-// Blocks whose scales are computed ahead.
-inline constexpr int64_t kScalesAhead = 4;
-
 // Weights are asked for ahead of their use: the hardware's own prefetching starts anew at each
 // short row (without this a row of 576 f32 came at 40% of the memory's speed, with it at 90%). The
 // stream runs this far beyond the last of the four rows, so that the starts of the next four are

@@ -79,6 +79,9 @@ HWY_INLINE IntVec LoadBytes(const Byte* bytes) {
 template <class Block>
 struct Unpack;
 
+// Blocks whose scales are computed ahead.
+inline constexpr int64_t kScalesAhead = 4;
+
 // F32, F16, BF16 have no blocks: 32 numbers are taken as one.
 #pragma pack(push, 1)
 struct BlockF32 {

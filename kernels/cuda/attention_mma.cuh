@@ -39,7 +39,6 @@ template <int kHeadDim>
 struct WarpRows {
   static constexpr int kSteps = kHeadDim / 16;
   static constexpr int kBlocks = kHeadDim / 8;
-  static constexpr int kRowBytes = MmaPaddedRow(kHeadDim) * 2;
 
   uint32_t q[kSteps][4];
   float scores[kTileKeys / 8][4];  // of a tile; probabilities afterwards

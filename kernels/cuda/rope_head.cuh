@@ -1,7 +1,7 @@
 // What is done to one head of q, k or v between the product with Wq, Wk, Wv and attention: bias,
-// norm, rotation. Two kernels do it (rope_kv.cu, decode_attention.cu) and must get the same bits:
-// so each operation is written as the one instruction that it is, which the compiler may not
-// contract differently in the two.
+// norm, rotation. Kernels of two kinds do it (rope_kv.cu; decode_heads.cuh for those of decode) and
+// must get the same bits: so each operation is written as the one instruction that it is, which the
+// compiler may not contract differently in the two.
 //
 // A head is head_dim / 2 pairs. A team of threads takes a head, each of them kPairs pairs: (a[j],
 // b[j]) for j < kPairs. Both pairings read and write the same 2 * kPairs numbers as two contiguous
